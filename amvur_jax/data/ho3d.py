@@ -1,0 +1,226 @@
+"""HO-3D v2 and v3 (Hampali et al., CVPR 2020 and 2022) as their authors publish them on disk.
+
+Everything is converted here, once: OpenGL to OpenCV axes, HO-3D's joint order to the model's.
+Only frames that the txt lists name are read: the others may lack their labels.
+"""
+
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+
+from amvur_jax.data.frame import Frame, project
+from amvur_jax.data.image import read_image
+from amvur_jax.errors import UserError
+from amvur_jax.json_arrays import JsonArrays
+from mano_jax import FileFormatError, load_hand
+from mano_jax.pickle_reader import read_pickle
+from mano_jax.topology import HO3D_TO_MODEL
+
+# OpenGL camera (y up, z backward) to OpenCV camera (y down, z forward), and back.
+GL_TO_CV = np.array([1.0, -1.0, -1.0])
+_SPLITS = ("train", "evaluation")
+_IMAGE_SUFFIXES = (".png", ".jpg")
+_NAME = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
+# Metres, radians or pixels: no label comes near.
+_LARGEST = 1e6
+_REMEDY = (
+    "give the folder of HO3D_v2 or HO3D_v3 as downloaded, or make a synthetic one in its format: "
+    "python scripts/make_synthetic.py --output=DIR"
+)
+
+
+class HO3D:
+    """The frames of one split, read on demand.
+
+    Args:
+      root: the folder HO3D_v2 or HO3D_v3.
+      split: "train" or "evaluation".
+      hand: the mano_jax.HandModel whose rest wrist `trans` is relative to; None = the embedded one.
+
+    Raises:
+      UserError: a file or folder of the dataset is missing or malformed.
+    """
+
+    def __init__(self, root, split="train", hand=None):
+        if split not in _SPLITS:
+            raise UserError(f"split={split!r}: HO-3D has the splits train and evaluation")
+        self.root = Path(root)
+        self.split = split
+        self.names = _read_names(self.root, split)
+        if split == "train":
+            self._rest_wrist = _rest_wrist(load_hand() if hand is None else hand)
+
+    def __len__(self):
+        return len(self.names)
+
+    def frame(self, i):
+        """Read one frame.
+
+        Args:
+          i: position in the split's list.
+
+        Returns:
+          A Frame; in the evaluation split its labels are None but for wrist_cam.
+
+        Raises:
+          UserError: the image or the labels are missing, damaged or malformed.
+        """
+        name = self.names[i]
+        sequence, number = name.split("/")
+        folder = self.root / self.split / sequence
+        meta = _Meta(folder / "meta" / f"{number}.pkl")
+        labels = self._train_labels(meta) if self.split == "train" else _evaluation_labels(meta)
+        return Frame(
+            name=name,
+            index=i,
+            image=read_image(_image_path(folder / "rgb", number)),
+            K=meta.intrinsics(),
+            **labels,
+        )
+
+    @functools.cached_property
+    def ground_truth(self):
+        """The evaluation split's joints and vertices, or None where the files are absent.
+
+        Returns:
+          (joints_cam (N, 21, 3), vertices_cam (N, 778, 3)) float64 in the order of `names`,
+          metres, OpenCV camera frame, joints in the model's order; or None.
+
+        Raises:
+          UserError: a file is malformed or has not one entry per frame.
+        """
+        joints = self._evaluation_file("evaluation_xyz.json", (21, 3))
+        vertices = self._evaluation_file("evaluation_verts.json", (778, 3))
+        if joints is None or vertices is None:
+            return None
+        return joints[:, HO3D_TO_MODEL] * GL_TO_CV, vertices * GL_TO_CV
+
+    def _evaluation_file(self, file_name, shape):
+        path = self.root / file_name
+        if self.split != "evaluation" or not path.is_file():
+            return None
+        with open(path, "rb") as file:
+            reader = JsonArrays(file, path)
+            samples = reader.samples(shape)
+            reader.end()
+        if len(samples) != len(self):
+            raise UserError(
+                f"{path}: has {len(samples)} entries but evaluation.txt lists {len(self)} frames; "
+                "take both from the same release"
+            )
+        return samples
+
+    def _train_labels(self, meta):
+        joints_cam = meta.array("handJoints3D", (21, 3))[HO3D_TO_MODEL] * GL_TO_CV
+        pose = meta.array("handPose", (48,))
+        betas = meta.array("handBeta", (10,))
+        base, directions = self._rest_wrist
+        wrist_rest = base + directions @ betas
+        # MANO turns about its rest wrist J0, so F (M(x) + t) = M'(x) + F (J0 + t) - J0.
+        trans = (wrist_rest + meta.array("handTrans", (3,))) * GL_TO_CV - wrist_rest
+        joints_px = project(joints_cam, meta.intrinsics())
+        return {
+            "box": np.concatenate([joints_px.min(axis=0), joints_px.max(axis=0)]),
+            "wrist_cam": joints_cam[0],
+            "joints_cam": joints_cam,
+            "pose": np.concatenate([_rotation_to_cv(pose[:3]), pose[3:]]),
+            "betas": betas,
+            "trans": trans,
+        }
+
+
+class _Meta:
+    """One meta pickle, whose fields are checked as they are taken."""
+
+    def __init__(self, path):
+        self._path = path
+        try:
+            self._fields = read_pickle(path, kind="ho3d_meta")
+        except FileFormatError as error:
+            raise UserError(f"{error}; download it again") from error
+        if not isinstance(self._fields, dict):
+            raise UserError(f"{path}: holds no dictionary of labels; download it again")
+
+    def array(self, field, shape):
+        value = self._fields.get(field)
+        if value is None:
+            raise UserError(
+                f"{self._path}: {field} is missing or None though the txt list names this frame; "
+                "use the list that came with this release"
+            )
+        try:
+            value = np.asarray(value, dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{self._path}: {field} holds no numbers; download it again") from error
+        if value.shape != shape:
+            raise UserError(
+                f"{self._path}: {field} has shape {value.shape}, expected {shape}; "
+                "download it again"
+            )
+        if not (np.abs(value) < _LARGEST).all():
+            raise UserError(
+                f"{self._path}: {field} holds NaN or a number beyond any sense; download it again"
+            )
+        return value
+
+    def intrinsics(self):
+        # Taken as it is: the half pixel between conventions is below the labels' own error.
+        K = self.array("camMat", (3, 3))
+        if K[0, 0] <= 0 or K[1, 1] <= 0 or np.abs(K[2] - [0, 0, 1]).max() > 1e-6:
+            raise UserError(f"{self._path}: camMat is no camera matrix; download it again")
+        return K
+
+
+def _evaluation_labels(meta):
+    wrist = meta.array("handJoints3D", (3,)) * GL_TO_CV
+    return {"box": meta.array("handBoundingBox", (4,)), "wrist_cam": wrist}
+
+
+def _rest_wrist(hand):
+    # J0 is linear in the betas: (3,) and (3, 10), in numpy, so that readers need no JAX.
+    row = np.asarray(hand.joint_regressor, np.float64)[0]
+    base = row @ np.asarray(hand.v_template, np.float64)
+    return base, np.einsum("v,vck->ck", row, np.asarray(hand.shapedirs, np.float64))
+
+
+def _rotation_to_cv(rotvec):
+    # F is half a turn about x, the quaternion (0, 1, 0, 0): F q = (-x, w, -z, y).
+    angle = np.linalg.norm(rotvec)
+    w, (x, y, z) = np.cos(angle / 2), rotvec * (np.sinc(angle / (2 * np.pi)) / 2)
+    w, vector = -x, np.array([w, -z, y])
+    w, vector = (w, vector) if w >= 0 else (-w, -vector)
+    sine = np.linalg.norm(vector)
+    return 2 * vector if sine < 1e-12 else vector * (2 * np.arctan2(sine, w) / sine)
+
+
+def _read_names(root, split):
+    path = root / f"{split}.txt"
+    for needed in (root, path, root / split):
+        if not needed.exists():
+            raise UserError(f"{needed}: not found, so {root} is no complete HO-3D; {_REMEDY}")
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is no readable text file; {_REMEDY}") from error
+    names = [name for name in names if name]
+    if not names:
+        raise UserError(f"{path}: lists no frames; {_REMEDY}")
+    for name in names:
+        # Also what keeps every path that is built from the list inside the dataset.
+        if not _NAME.fullmatch(name):
+            raise UserError(
+                f"{path}: {name[:80]!r} is no SEQUENCE/FRAME such as ABF10/0000; {_REMEDY}"
+            )
+    return names
+
+
+def _image_path(folder, number):
+    for suffix in _IMAGE_SUFFIXES:
+        if (folder / (number + suffix)).is_file():
+            return folder / (number + suffix)
+    raise UserError(
+        f"{folder / number}.png (or .jpg): not found though the txt list names it; "
+        "copy the missing part of the dataset"
+    )

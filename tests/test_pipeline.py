@@ -1,0 +1,104 @@
+"""The batches: order, resuming, workers, the end of an evaluation, damaged frames."""
+
+import itertools
+
+import numpy as np
+import pytest
+from trees import write_ho3d
+
+from amvur_jax.data import pipeline
+from amvur_jax.data.ho3d import HO3D
+from amvur_jax.data.pipeline import evaluation_batches, train_batches
+from amvur_jax.errors import UserError
+
+TRAIN, EVALUATION = 7, 5
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    root = tmp_path_factory.mktemp("HO3D")
+    write_ho3d(root, train=TRAIN, evaluation=EVALUATION, suffix=".jpg")
+    return root
+
+
+def take(batches, count):
+    return list(itertools.islice(batches, count))
+
+
+def assert_same(a, b):
+    assert len(a) == len(b)
+    for x, y in zip(a, b):
+        assert x.keys() == y.keys()
+        for name in x:
+            np.testing.assert_array_equal(x[name], y[name], err_msg=name)
+
+
+def test_each_epoch_holds_every_frame_once_in_another_order(tree):
+    batches = take(train_batches(HO3D(tree), 32, 3, seed=1), 14)
+    epochs = np.concatenate([batch["index"] for batch in batches]).reshape(-1, TRAIN)
+    assert (np.sort(epochs, axis=1) == np.arange(TRAIN)).all()
+    assert len({tuple(epoch) for epoch in epochs}) > 3
+
+
+def test_a_run_resumes_exactly_where_it_stopped(tree):
+    dataset = HO3D(tree)
+    whole = take(train_batches(dataset, 32, 2, seed=3), 9)
+    rest = take(train_batches(dataset, 32, 2, seed=3, start_step=5), 4)
+    assert_same(whole[5:], rest)
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_workers_change_nothing(tree, workers):
+    dataset = HO3D(tree)
+    alone = take(train_batches(dataset, 32, 4, seed=5, workers=1), 4)
+    assert_same(alone, take(train_batches(dataset, 32, 4, seed=5, workers=workers), 4))
+    assert_same(
+        take(evaluation_batches(dataset, 32, 4, workers=1), 9),
+        take(evaluation_batches(dataset, 32, 4, workers=workers), 9),
+    )
+
+
+def test_the_seed_changes_the_order_and_the_jitter_changes_with_the_epoch(tree):
+    dataset = HO3D(tree)
+    one, other = (
+        np.concatenate([b["index"] for b in take(train_batches(dataset, 32, TRAIN, s), 4)])
+        for s in (0, 1)
+    )
+    assert (one != other).any()
+    first, second = take(train_batches(dataset, 32, TRAIN, seed=0), 2)
+    for i in range(TRAIN):
+        a = first["crop"][first["index"] == i]
+        assert np.abs(a - second["crop"][second["index"] == i]).max() > 1e-3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_evaluation_is_in_order_and_its_last_batch_is_padded(tree, workers):
+    batches = list(evaluation_batches(HO3D(tree, "evaluation"), 32, 3, workers))
+    assert [len(batch["image"]) for batch in batches] == [3, 3]
+    valid = np.concatenate([batch["valid"] for batch in batches])
+    np.testing.assert_array_equal(valid, [True] * EVALUATION + [False])
+    index = np.concatenate([batch["index"] for batch in batches])
+    np.testing.assert_array_equal(index[valid], np.arange(EVALUATION))
+
+
+@pytest.mark.parametrize("room", [0, 640 * 480 * 3 * 4, 1 << 30])
+def test_the_cache_changes_nothing_but_the_number_of_reads(tree, monkeypatch, room):
+    monkeypatch.setattr(pipeline, "_CACHE_BYTES", room)
+    dataset, reads = HO3D(tree), []
+    frame = dataset.frame
+    dataset.frame = lambda i: reads.append(i) or frame(i)
+    epochs = 6
+    cached = take(train_batches(dataset, 32, TRAIN, seed=2, workers=1, cache=True), epochs)
+    counts = np.sort(np.bincount(reads, minlength=TRAIN))
+    kept = min(room // (640 * 480 * 3), TRAIN)
+    assert (counts[:kept] == 1).all() and (counts[kept:] >= epochs).all()
+    assert_same(cached, take(train_batches(HO3D(tree), 32, TRAIN, seed=2), epochs))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_frame_stops_the_run_and_is_named(tmp_path, workers):
+    write_ho3d(tmp_path, train=4, suffix=".jpg")
+    path = tmp_path / "train/TR1/rgb/0001.jpg"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"TR1/rgb/0001\.jpg: is truncated"):
+        take(train_batches(HO3D(tmp_path), 32, 2, seed=0, workers=workers), 2)
