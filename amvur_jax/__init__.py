@@ -1,0 +1,1 @@
+"""AMVUR in JAX: a probabilistic hand mesh, camera and texture from one picture."""

@@ -1,0 +1,51 @@
+"""What all scripts share: absl's flags, and user errors shown as one message without a traceback."""
+
+import pathlib
+import sys
+import traceback
+
+from absl import app, flags
+
+from amvur_jax.errors import UserError
+from mano_jax import FileFormatError
+
+_TRACEBACK = flags.DEFINE_bool(
+    "traceback", False, "Show Python's traceback of an error in the input."
+)
+
+
+def run(main):
+    """Parse the flags and call main(); an error in the input is one message and exit code 1."""
+    # configs/*.py import one another by the repository's root
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+    def guarded(argv):
+        try:
+            if len(argv) > 1:
+                raise UserError(
+                    f"unexpected argument {argv[1]!r}; flags are --name=value, see --help"
+                )
+            main()
+        except (UserError, FileFormatError) as error:
+            if _TRACEBACK.value:
+                traceback.print_exc()
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        return 0
+
+    app.run(guarded, flags_parser=parse)
+
+
+def parse(argv):
+    """absl's parser; an unknown config field or a missing config file is one message, not a traceback."""
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        message = f"{error} (see --help)"
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        message = f"{str(error).strip()} (every field stands in configs/default.py)"
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

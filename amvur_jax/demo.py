@@ -1,0 +1,108 @@
+"""The whole path in minutes: synthetic data, weakly supervised training, evaluation, prediction."""
+
+import pathlib
+import time
+
+import jax
+import numpy as np
+
+from amvur_jax import configuration, draw, inference
+from amvur_jax.baselines import mean_hand
+from amvur_jax.data.frame import project
+from amvur_jax.data.ho3d import HO3D
+from amvur_jax.data.samples import make_sample
+from amvur_jax.data.synthetic import make_synthetic
+from amvur_jax.evaluate import Scoring, evaluate, predictions, write_json
+from amvur_jax.predict import predict
+from amvur_jax.train import train
+
+COLUMNS = {
+    "joints_2d_px": "2D error, px",
+    "root_mpjpe_mm": "wrist-relative MPJPE, mm",
+    "pa_mpjpe_mm": "PA-MPJPE, mm",
+}
+
+
+def constant_predictions(answer, dataset, size):
+    """What `predictions` yields, of a MeanHand that is the same for every frame."""
+    for i in range(len(dataset)):
+        sample = make_sample(dataset.frame(i), size)
+        yield answer._asdict() | {name: sample[name] for name in ("wrist_cam", "K", "index")}
+
+
+def score(stream, dataset, size):
+    """The summary of Scoring over a stream of predictions."""
+    scoring = Scoring(dataset.ground_truth)
+    for prediction in stream:
+        scoring.add(prediction, size)
+    return scoring.summary()
+
+
+def table(rows):
+    """{row: scores} as text, one line a row."""
+    width = max(map(len, rows)) + 2
+    lines = [" " * width + "".join(f"{title:>28s}" for title in COLUMNS.values())]
+    for name, scores in rows.items():
+        lines.append(f"{name:{width}s}" + "".join(f"{scores[key]:28.1f}" for key in COLUMNS))
+    return "\n".join(lines)
+
+
+def overview(predictor, dataset, count=6):
+    """Contact sheet of `count` evaluation frames: crop, ground truth, prediction, uncertainty, texture."""
+    joints, vertices = dataset.ground_truth
+    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
+    samples = [make_sample(dataset.frame(int(i)), predictor.size) for i in chosen]
+    sharp = [make_sample(dataset.frame(int(i)), draw.PANEL) for i in chosen]
+    images = np.stack([s["image"] for s in samples])
+    outputs = jax.device_get(predictor(images))
+    rows = []
+    for n, i in enumerate(chosen):
+        crop, K = sharp[n]["image"], sharp[n]["K"]
+        truth = draw.mesh(vertices[i], predictor.hand.faces, K, draw.PANEL, image=crop)
+        truth = draw.skeleton(truth, project(joints[i], K) / draw.PANEL)
+        pictures = draw.panels(predictor, outputs, images, n, background=crop)
+        rows.append({"crop": crop, "ground truth": truth, **pictures})
+    return draw.sheet(rows)
+
+
+def run(config, output, frames=(2000, 200), seed=0):
+    """Make the data, train, evaluate and predict into `output`; print the table and return its rows.
+
+    Args:
+      config: configs/synthetic_weak.py or one like it; its data.root is set here.
+      output: folder: data/, checkpoints/, tensorboard/, config.json, pred.zip, scores.json,
+        overview.png, prediction/.
+      frames: how many training and evaluation frames.
+      seed: of the data.
+    """
+    start = time.perf_counter()
+    output = pathlib.Path(output)
+    config.data.root = str(output / "data")
+    if not (output / "data" / "evaluation.txt").exists():
+        make_synthetic(config.data.root, *frames, seed=seed)
+    train(config, output)
+
+    predictor = inference.load(output)
+    trained = evaluate(predictor, output)
+    evaluation = HO3D(config.data.root, "evaluation", hand=predictor.hand)
+    fresh = inference.untrained(configuration.to_dict(config))
+    average = mean_hand(HO3D(config.data.root, "train", hand=predictor.hand), predictor.hand)
+    size = predictor.size
+    rows = {
+        "untrained network": score(predictions(fresh, evaluation, 32), evaluation, size),
+        "mean hand": score(constant_predictions(average, evaluation, size), evaluation, size),
+        "trained network": trained,
+    }
+    write_json(output / "comparison.json", rows)
+    draw.write_png(output / "overview.png", overview(predictor, evaluation))
+    frame = evaluation.frame(0)
+    picture = output / "data" / "evaluation" / f"{frame.name.replace('/', '/rgb/')}.png"
+    predict(predictor, picture, output / "prediction", frame.box)
+
+    print(f"\n{len(evaluation)} frames never trained on; px of a 224 crop")
+    print(table(rows))
+    minutes = (time.perf_counter() - start) / 60
+    print(
+        f"\n{minutes:.1f} minutes. Look at {output}/overview.png; {output}/pred.zip has the official format."
+    )
+    return rows

@@ -1,0 +1,52 @@
+"""The network as pure functions on plain nested dictionaries, for jax.jit, optax and Orbax."""
+
+import dataclasses
+import functools
+
+import jax
+from flax import nnx
+
+from amvur_jax.models.amvur import Amvur, AmvurConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """`init` makes the state {"params": ..., "batch_stats": ...}; `apply` runs the network with it."""
+
+    config: AmvurConfig
+
+    @functools.cached_property
+    def graphdef(self):
+        model = nnx.eval_shape(lambda: Amvur(self.config, rngs=nnx.Rngs(0)))
+        return nnx.split(model)[0]
+
+    def init(self, key):
+        """Freshly initialised state from a random key; call it under jax.jit to be quick."""
+        model = Amvur(self.config, rngs=nnx.Rngs(params=key))
+        return split_state(model)
+
+    def apply(self, state, *args, method="__call__", **kwargs):
+        """Call the network (or one of its methods) with `state`: (result, new batch statistics)."""
+        merged = nnx.State(merge_dicts(state["params"], state["batch_stats"]))
+        model = nnx.merge(self.graphdef, merged)
+        result = getattr(model, method)(*args, **kwargs)
+        return result, split_state(model)["batch_stats"]
+
+
+def split_state(model):
+    """{"params": ..., "batch_stats": ...} of a module, as plain nested dictionaries of arrays."""
+    params, stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
+    return {"params": nnx.to_pure_dict(params), "batch_stats": nnx.to_pure_dict(stats)}
+
+
+def merge_dicts(a, b):
+    """One nested dictionary of two that share no leaf."""
+    merged = dict(a)
+    for name, value in b.items():
+        merged[name] = merge_dicts(merged[name], value) if name in merged else value
+    return merged
+
+
+def count_parameters(params):
+    """The number of trainable numbers."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,16 @@
+"""Colours as the network sees them: ImageNet-normalised RGB."""
+
+import jax.numpy as jnp
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def normalize(image):
+    """uint8 RGB (...,3) -> float32, zero mean and unit variance over ImageNet."""
+    return (image.astype(jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
+
+
+def denormalize(colors):
+    """Normalised colours (...,3) -> RGB in [0,1], clipped."""
+    return jnp.clip(colors * jnp.array(STD) + jnp.array(MEAN), 0, 1)

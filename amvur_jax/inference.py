@@ -1,0 +1,92 @@
+"""A trained network ready to run: restore a checkpoint, predict crops, take its answer."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import mano_jax
+import render
+from amvur_jax import cameras, checkpoint, configuration
+from amvur_jax.functional import Network
+from amvur_jax.images import normalize
+from amvur_jax.models.amvur import FOCAL_224, Estimate, Outputs
+
+
+class View(NamedTuple):
+    """The answer as it is drawn: vertices (B,V,3) m before a camera with K (B,3,3), crop pixels."""
+
+    vertices: jax.Array
+    K: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A network with its state, its hand model and the config that they come from."""
+
+    network: Network
+    hand: mano_jax.HandModel
+    state: dict
+    config: dict
+
+    @property
+    def size(self):
+        """Side of the crop, px."""
+        return self.network.config.image_size
+
+    @functools.cached_property
+    def _run(self):
+        @jax.jit
+        def run(state, hand, images):
+            outputs, _ = self.network.apply(state, normalize(images), hand)
+            return outputs
+
+        return run
+
+    def __call__(self, images) -> Outputs:
+        """All outputs for crops (B,S,S,3), uint8 RGB; jit-compiled once for each B."""
+        return self._run(self.state, self.hand, jnp.asarray(images))
+
+    def answer(self, outputs) -> Estimate:
+        """The posterior of a supervised network, the prior of a weakly supervised one (as published)."""
+        return outputs.posterior if self.config["loss"]["mode"] == "supervised" else outputs.prior
+
+    def joints_2d(self, outputs):
+        """The answer's mean 2D joints (B,21,2) in [0,1] of the crop."""
+        joints = self.answer(outputs).joints_2d.mu
+        perspective = self.network.config.camera == "perspective"
+        return joints if perspective else (joints + 1) / 2
+
+    def view(self, outputs, vertices=None) -> View:
+        """The answer's mean vertices (or those given) and the camera that projects them into the crop."""
+        size = self.size
+        if vertices is None:
+            vertices = self.answer(outputs).vertices.mu
+        if self.network.config.camera == "perspective":
+            return View(vertices, cameras.intrinsics(outputs.camera.mu, size))
+        K, shift = render.weak_perspective_camera(
+            outputs.camera, (size, size), FOCAL_224 * size / 224
+        )
+        shift = shift.at[:, 2].add(-vertices[..., 2].mean(-1))
+        return View(vertices + shift[:, None], K)
+
+
+def load(path):
+    """Restore a Predictor from a run's folder, its checkpoints, or one step's folder.
+
+    Raises:
+      UserError: no checkpoint there, or one that does not fit its own config.
+    """
+    config = checkpoint.read_config(path)
+    network, hand = configuration.network(config), configuration.hand(config)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    return Predictor(network, hand, checkpoint.restore_model(path, shapes), config)
+
+
+def untrained(config):
+    """A Predictor with random parameters, what a run of this config starts from."""
+    network, hand = configuration.network(config), configuration.hand(config)
+    state = jax.jit(network.init)(jax.random.key(config["seed"]))
+    return Predictor(network, hand, state, config)

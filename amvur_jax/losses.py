@@ -1,0 +1,88 @@
+"""Losses of AMVUR (paper, section 3.4), pure functions of arrays; means are over all elements.
+
+Shapes: B samples, J = 21 joints, V vertices. `valid` and `has_*` are 0/1. Lengths in metres.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mano_jax.limits import POSE_HIGH, POSE_LOW
+
+
+def penalty(difference, norm="l2"):
+    """difference^2 (published) or |difference|."""
+    return jnp.abs(difference) if norm == "l1" else difference**2
+
+
+def keypoint_2d(pred, target, valid, norm="l2"):
+    """mean over (B,J,2) of valid (pred - target)^2, divided by all elements, valid or not."""
+    return jnp.mean(valid[..., None] * penalty(pred - target, norm))
+
+
+def wrist_relative(joints):
+    """(...,J,3) minus joint 0, the wrist."""
+    return joints - joints[..., :1, :]
+
+
+def labelled_mean(values, has):
+    """Mean of values (B,...) over the samples with has (B,) = 1; 0 when there is none."""
+    weights = has.reshape(has.shape + (1,) * (values.ndim - 1)).astype(values.dtype)
+    elements = values[0].size
+    return jnp.sum(weights * values) / (jnp.maximum(has.sum(), 1) * elements)
+
+
+def keypoint_3d(pred, target, valid, has_3d, norm="l2"):
+    """keypoint_2d's formula on wrist-relative (B,J,3), over the samples that have a 3D label."""
+    difference = wrist_relative(pred) - wrist_relative(target)
+    return labelled_mean(valid[..., None] * penalty(difference, norm), has_3d)
+
+
+def vertex_l1(pred, target, has_mesh):
+    """mean |pred - target| over (B,V,3), over the samples that have a mesh label."""
+    return labelled_mean(jnp.abs(pred - target), has_mesh)
+
+
+def kl_gaussian(q_mu, q_log_var, p_mu, p_log_var, distance="square"):
+    """0.5 mean( lp - lq + (d(mp - mq) + e^lq) / e^lp - 1 ), d the square, or as published `abs`."""
+    difference = p_mu - q_mu
+    d = jnp.abs(difference) if distance == "abs" else difference**2
+    ratio = (d + jnp.exp(q_log_var)) * jnp.exp(-p_log_var)
+    return 0.5 * jnp.mean(p_log_var - q_log_var + ratio - 1)
+
+
+def kl_joints(q_mu, q_log_var, p_mu, p_log_var):
+    """KL(q || p) of joints, the means wrist-relative."""
+    return kl_gaussian(wrist_relative(q_mu), q_log_var, wrist_relative(p_mu), p_log_var)
+
+
+def kl_2d_unit(q_mu, q_log_var, p_mu):
+    """0.5 mean(-1 - lq + (mq - mp)^2 + e^lq): the prior's variance taken as 1 (recorded reading)."""
+    return 0.5 * jnp.mean(-1 - q_log_var + (q_mu - p_mu) ** 2 + jnp.exp(q_log_var))
+
+
+def kl_camera(mu, log_var, camera):
+    """0.5 mean(1 - lq + ((mq - k)^2 + e^lq) / e - 1), k (B,4) the true camera, prior log-variance 1."""
+    return 0.5 * jnp.mean(1 - log_var + ((mu - camera) ** 2 + jnp.exp(log_var)) / jnp.e - 1)
+
+
+def pose_var(jv_log_var):
+    """0.5 mean(-1 - l + e^l) on the log-variances that the MANO pass yields."""
+    return 0.5 * jnp.mean(-1 - jv_log_var + jnp.exp(jv_log_var))
+
+
+def tsa_pose(pose):
+    """Hinge outside the anatomical limits of pose (B,16,3); the third component counts twice."""
+    excess = jax.nn.relu(POSE_LOW - pose) + jax.nn.relu(pose - POSE_HIGH)
+    return jnp.mean(excess * jnp.array([1.0, 1.0, 2.0]))
+
+
+def photometric(image, rendered, mask):
+    """sum of mask sqrt(1e-6 + |image - rendered|^2) / max(sum mask, 1), over the whole batch.
+
+    Args:
+      image, rendered: (B,H,W,3) in the network's normalised colours.
+      mask: (B,H,W).
+    """
+    mask = mask.astype(image.dtype)
+    distance = jnp.sqrt(1e-6 + jnp.sum((image - rendered) ** 2, -1))
+    return jnp.sum(mask * distance) / jnp.maximum(mask.sum(), 1)

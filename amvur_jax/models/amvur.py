@@ -1,0 +1,320 @@
+"""The AMVUR network: backbone, prior-net, transformer, cameras and texture joined (paper, figure 2)."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+import render
+from amvur_jax import cameras
+from amvur_jax.models.hrnet import HRNet, HRNetSize
+from amvur_jax.models.keypoints import KeypointHead
+from amvur_jax.models.layers import linear
+from amvur_jax.models.prior import PriorNet, hand_pass
+from amvur_jax.models.texture import vertex_features
+from amvur_jax.models.transformer import TokenBlock
+
+FOCAL_224 = 1000.0  # px at 224: the focal length with which weak-perspective views are rendered
+
+
+@dataclasses.dataclass(frozen=True)
+class AmvurConfig:
+    """What the network is made of; configs/default.py says what each field means."""
+
+    image_size: int = 224
+    camera: str = "perspective"  # or "weak_perspective"
+    published_quirks: bool = False
+    fingertips: str = "ho3d"
+    backbone: HRNetSize = dataclasses.field(default_factory=HRNetSize)
+    pose_components: int = 30
+    predict_shape: bool = False
+    hidden: tuple = (1024, 256, 64)
+    outputs: tuple = (512, 128, 3)
+    layers: int = 4
+    heads: int = 4
+    texture_hidden: int = 216
+    texture_layers: int = 4
+    texture_heads: int = 12
+    dropout: float = 0.1
+    keypoint_head: bool = False
+    centred_heads: bool = False
+    rotation_init: tuple = (0.0, 0.0, 0.0)
+    camera_init: tuple = (0.45, 0.1, 0.45, 0.0)
+    weak_camera_init: tuple | None = None
+    step_init: float | None = None
+    vertices: int = 778
+    coarse_vertices: int = 195
+
+    @property
+    def regressor_tips(self):
+        """Preset of the fingertips in the joint regressor; the published one is like no other."""
+        return "amvur" if self.published_quirks else self.fingertips
+
+
+class Gaussian(NamedTuple):
+    """A sample, the mean and the log-variance of one quantity, arrays of one shape."""
+
+    sample: jax.Array
+    mu: jax.Array
+    log_var: jax.Array
+
+
+class Estimate(NamedTuple):
+    """Joints (B,21,3) m and vertices (B,V,3) m in the camera frame, joints_2d (B,21,2) of the crop.
+
+    2D is in [0,1] with the perspective camera, in [-1,1] with the weak-perspective one.
+    """
+
+    joints: Gaussian
+    vertices: Gaussian
+    joints_2d: Gaussian
+
+
+class Texture(NamedTuple):
+    """Vertex colours (B,V,3), zero where invisible; the rendered crop (B,H,W,3) and its mask (B,H,W)."""
+
+    vertex_rgb: jax.Array
+    visible: jax.Array
+    image: jax.Array
+    mask: jax.Array
+
+
+class Outputs(NamedTuple):
+    """Everything that the losses and the scripts need; shapes as above.
+
+    camera: Gaussian of (B,4), or (B,3) with the weak-perspective camera. tsa_poses (B,16,3).
+    jv_log_var (B,21+V,3). betas and pose_coefficients of the mean. joints_2d_map: (B,21,2) in [0,1]
+    read off the feature map, or None. texture: None where it was not asked for.
+    """
+
+    camera: Gaussian | jax.Array
+    prior: Estimate
+    posterior: Estimate
+    tsa_poses: jax.Array
+    jv_log_var: jax.Array
+    betas: jax.Array
+    pose_coefficients: jax.Array
+    joints_2d_map: jax.Array | None
+    texture: Texture | None
+
+
+def no_noise(shape):
+    """Evaluation: the sample is the mean."""
+    return jnp.zeros(shape)
+
+
+def normal_noise(key):
+    """A function shape -> standard normal array, a new one at each call of one trace."""
+    count = iter(range(10**6))
+    return lambda shape: jax.random.normal(jax.random.fold_in(key, next(count)), shape)
+
+
+def template_tokens(hand):
+    """(216,3) m: 21 joints and 195 coarse vertices of the template hand, its wrist at the origin."""
+    fingers = hand.finger_pose(jnp.zeros(1))
+    pose = jnp.concatenate([jnp.zeros((1, 3)), fingers])
+    posed = hand.with_shape(None).with_pose(pose)
+    points = jnp.concatenate([posed.joints_21("manopth"), hand.coarse @ posed.vertices])
+    return points - posed.joints[:1]
+
+
+class Amvur(nnx.Module):
+    """The network; parameters only, the hand model is an argument of the call."""
+
+    def __init__(self, config: AmvurConfig, *, rngs):
+        self.config = config
+        features = config.backbone.features
+        self.backbone = HRNet(config.backbone, rngs=rngs)
+        if config.keypoint_head:
+            self.keypoints = KeypointHead(config.backbone.width, features, rngs=rngs)
+        self.prior = PriorNet(config, rngs=rngs)
+        inputs = (3 + features, *config.outputs[:-1])
+        for i, (width, hidden, out) in enumerate(zip(inputs, config.hidden, config.outputs)):
+            block = TokenBlock(
+                width,
+                hidden,
+                out,
+                layers=config.layers,
+                heads=config.heads,
+                feed_forward=4 * hidden,
+                positions=512,
+                log_var=i == len(inputs) - 1,
+                rngs=rngs,
+            )
+            setattr(self, f"encoder{i}", block)
+        self.upsample_mu = linear(config.coarse_vertices, config.vertices, rngs=rngs)
+        self.upsample_log_var = linear(config.coarse_vertices, config.vertices, rngs=rngs)
+        self.texture = TokenBlock(
+            sum(config.backbone.map_channels),
+            config.texture_hidden,
+            3,
+            layers=config.texture_layers,
+            heads=config.texture_heads,
+            feed_forward=config.texture_hidden,
+            positions=1024,
+            log_var=False,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self, image, hand, *, train=False, key=None, noise=no_noise, token_mask=None, paint=None
+    ):
+        """Reconstruct the hand in a crop.
+
+        Args:
+          image: (B,S,S,3) ImageNet-normalised RGB.
+          hand: mano_jax.HandModel.
+          train: batch statistics instead of running ones.
+          key: for dropout; None for none.
+          noise: shape -> array, the eps of the samples.
+          token_mask: (B,216,1), 1 = keep, or None.
+          paint: how many samples, from the first, get a texture and are rendered; None for all.
+        Returns:
+          Outputs.
+        """
+        config = self.config
+        encoder_key, texture_key = (None, None) if key is None else jax.random.split(key)
+        g, maps = self.backbone(image, train)
+        joints_2d_map = None
+        if config.keypoint_head:
+            joints_2d_map, feature = self.keypoints(maps[0])
+            g = g + feature
+        regressor = hand.joint_regressor_21(config.regressor_tips)
+
+        # prior
+        heads = self.prior
+        translation, scale = heads.translation(g), heads.scale(g)[:, None]
+        rotation = heads.rotation(g)
+        n = config.pose_components
+        mean_part, log_var_part = jnp.split(heads.pose(g), 2, -1)
+        betas = mean_part[:, n:] if config.predict_shape else None
+        betas_log_var = log_var_part[:, n:] if config.predict_shape else None
+        points, pose = hand_pass(hand, rotation, mean_part[:, :n], betas)
+        jv_mu = translation[:, None] + jnp.abs(scale) * points
+        points, _ = hand_pass(hand, rotation, log_var_part[:, :n], betas_log_var)
+        jv_log_var = jnp.log(scale**2) + points
+        step_3d = heads.step_3d(jv_log_var.reshape(len(g), -1))
+
+        def with_joints(mu, log_var):
+            joints_mu = regressor @ mu
+            joints_log_var = cameras.regressed_log_var(regressor, log_var)
+            vertices = self.sample(mu, log_var, step_3d, noise)
+            return self.sample(joints_mu, joints_log_var, step_3d, noise), vertices
+
+        prior = with_joints(jv_mu[:, 21:], jv_log_var[:, 21:])
+
+        # posterior
+        mu, log_var = self.encode(template_tokens(hand), g, token_mask, encoder_key)
+        if config.camera == "perspective":
+            mu = mu + translation[:, None]
+        up_mu = jnp.einsum("sv,bsc->bvc", self.upsample_mu.kernel[...], mu[:, 21:])
+        up_mu = up_mu + self.upsample_mu.bias[...][:, None]
+        up_log_var = jnp.einsum("sv,bsc->bvc", self.upsample_log_var.kernel[...], log_var[:, 21:])
+        up_log_var = up_log_var + self.upsample_log_var.bias[...][:, None]
+        posterior = with_joints(up_mu, up_log_var)
+
+        camera, prior_2d, posterior_2d = self.project(g, prior[0], posterior[0], noise)
+        outputs = Outputs(
+            camera=camera,
+            prior=Estimate(*prior, prior_2d),
+            posterior=Estimate(*posterior, posterior_2d),
+            tsa_poses=pose,
+            jv_log_var=jv_log_var,
+            betas=mean_part[:, n:],
+            pose_coefficients=mean_part[:, :n],
+            joints_2d_map=joints_2d_map,
+            texture=None,
+        )
+        if paint != 0:
+            maps, vertices, view = jax.tree.map(
+                lambda x: x[:paint], (maps, outputs.prior.vertices.mu, camera)
+            )
+            texture = self.texture_and_render(maps, vertices, view, hand, texture_key)
+            outputs = outputs._replace(texture=texture)
+        return outputs
+
+    @staticmethod
+    def sample(mu, log_var, step, noise):
+        return Gaussian(cameras.sample_gaussian(mu, log_var, step, noise(mu.shape)), mu, log_var)
+
+    def encode(self, tokens, g, token_mask=None, key=None):
+        """The AMVUR transformer on template tokens (216,3) and g (B,features): mu, log_var (B,216,3)."""
+        rate = self.config.dropout
+        x, shared, log_var = jnp.broadcast_to(tokens, (len(g), *tokens.shape)), g, None
+        for i in range(len(self.config.hidden)):
+            block_key = None if key is None else jax.random.fold_in(key, i)
+            block = getattr(self, f"encoder{i}")
+            x, log_var = block(x, shared, token_mask, rate=rate, key=block_key)
+            shared = token_mask = None
+        return x, log_var
+
+    def project(self, g, prior, posterior, noise):
+        """The camera, and the 2D joints of the prior and the posterior joints (Gaussians)."""
+        config, heads, quirks = self.config, self.prior, self.config.published_quirks
+        size = config.image_size
+        if config.camera == "perspective":
+            mu, log_var = heads.camera(g), heads.camera_log_var(g)
+            sample = cameras.sample_gaussian(
+                mu, log_var, heads.step_camera(log_var), noise(mu.shape)
+            )
+            camera = Gaussian(jnp.abs(sample), jnp.abs(mu), log_var)
+            K_sample = cameras.intrinsics(camera.sample, size)
+            # As published the sampled camera projects the means too.
+            K = K_sample if quirks else cameras.intrinsics(camera.mu, size)
+
+            def project_mu(joints):
+                return cameras.project(joints.mu, K) / size
+
+            def project_log_var(joints):
+                in_px = cameras.project_log_var(joints.mu, joints.log_var, K, quirks=quirks)
+                return in_px / size if quirks else in_px - 2 * jnp.log(size)
+
+            prior_log_var = project_log_var(prior)
+        else:
+            camera = heads.weak_camera(g)
+
+            def project_mu(joints):
+                return cameras.project_weak(joints.mu, camera)
+
+            def project_log_var(joints):
+                return cameras.project_weak_log_var(joints.log_var, camera)
+
+            prior_log_var = project_log_var(prior)
+            if quirks:  # the projection that is meant for means
+                log_var_camera = heads.weak_camera_log_var(g)
+                prior_log_var = cameras.project_weak(prior.log_var, log_var_camera)
+        step_2d = heads.step_2d(prior_log_var.reshape(len(g), -1))
+        prior_2d = self.sample(project_mu(prior), prior_log_var, step_2d, noise)
+        posterior_2d = self.sample(
+            project_mu(posterior), project_log_var(posterior), step_2d, noise
+        )
+        return camera, prior_2d, posterior_2d
+
+    def texture_and_render(self, maps, vertices, camera, hand, key=None):
+        """Regress vertex colours from the maps and render the mesh with those that are visible."""
+        config, size = self.config, self.config.image_size
+        quirks, light = config.published_quirks, render.PointLight()
+        if config.camera == "perspective":
+            K = cameras.intrinsics(camera.mu, size)
+            positions = cameras.project(vertices, K) / size
+            unit = 1.0
+            viewed = vertices
+        else:
+            positions = (1 + cameras.project_weak(vertices, camera)) / 2
+            unit = size
+            focal = FOCAL_224 * size / 224
+            K, shift = render.weak_perspective_camera(camera, (size, size), focal)
+            if not quirks:  # the published code moves a mesh away that is already at a distance
+                shift = shift.at[:, 2].add(-vertices[..., 2].mean(-1))
+            viewed = vertices + shift[:, None]
+            light = render.PointLight(position_cam=shift + jnp.array([0.0, 0.0, -2.0]))
+        features = vertex_features(maps, positions, unit if quirks else None, quirks=quirks)
+        rgb, _ = self.texture(features, rate=config.dropout, key=key)
+        fragments = render.rasterize(viewed, hand.faces, K, (size, size))
+        visible = render.visible_vertices(fragments, hand.faces, vertices.shape[-2])
+        rgb = rgb * visible[..., None]
+        mask = fragments.mask[..., 0]
+        shaded = render.shade(fragments, viewed, hand.faces, rgb, light)[..., 0, :]
+        return Texture(rgb, visible, jnp.where(mask[..., None], shaded, 1.0), mask)

@@ -1,0 +1,32 @@
+"""2D joints read off the finest feature map by soft-argmax, fed back into the global feature."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from amvur_jax.models.layers import linear
+
+
+class KeypointHead(nnx.Module):
+    """Heat maps -> expected positions (Sun et al., Integral Human Pose, ECCV 2018) -> a feature.
+
+    Not in the published network; from random weights it learns place and fingers sooner.
+    """
+
+    def __init__(self, channels, features, *, hidden=256, rngs):
+        self.heatmap = nnx.Conv(channels, 21, (1, 1), rngs=rngs)
+        self.hidden1 = linear(21 * 2, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
+        self.hidden2 = linear(hidden, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
+        self.out = linear(hidden, features, rngs=rngs)
+
+    def __call__(self, features):
+        """features (B,H,W,C) -> joints (B,21,2) in [0,1] of the crop, feature (B,features)."""
+        b, h, w, _ = features.shape
+        weights = jax.nn.softmax(self.heatmap(features).reshape(b, h * w, 21), 1)
+        rows, columns = jnp.meshgrid(
+            (jnp.arange(h) + 0.5) / h, (jnp.arange(w) + 0.5) / w, indexing="ij"
+        )
+        centres = jnp.stack([columns.ravel(), rows.ravel()], -1)
+        joints = jnp.einsum("bpj,pc->bjc", weights, centres)
+        x = jax.nn.relu(self.hidden1((joints.reshape(b, -1) - 0.5) * 4))
+        return joints, self.out(jax.nn.relu(self.hidden2(x)))

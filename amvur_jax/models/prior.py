@@ -1,0 +1,74 @@
+"""The prior-net: heads on the global feature that drive the hand model and the cameras."""
+
+import jax.numpy as jnp
+from flax import nnx
+
+from amvur_jax.models.layers import linear
+from mano_jax.rotations import rotation_matrix
+from mano_jax.topology import MODEL_TO_MANO21
+
+
+def constant(values):
+    """An initialiser that gives these values."""
+    return lambda key, shape, dtype=jnp.float32: jnp.broadcast_to(jnp.asarray(values, dtype), shape)
+
+
+class Head(nnx.Module):
+    """Linear, Linear, with no activation between (as published)."""
+
+    def __init__(self, in_features, out, *, hidden=512, std=None, bias=None, rngs):
+        init = {} if std is None else {"kernel_init": nnx.initializers.normal(std)}
+        bias_init = None if bias is None else constant(bias)
+        self.hidden = linear(in_features, hidden, rngs=rngs, **init)
+        self.out = linear(hidden, out, rngs=rngs, bias_init=bias_init, **init)
+
+    def __call__(self, x):
+        return self.out(self.hidden(x))
+
+
+class PriorNet(nnx.Module):
+    """All heads on g (B,features); `config` is an AmvurConfig."""
+
+    def __init__(self, config, *, rngs):
+        g = config.backbone.features
+        # 10 betas ride behind the pose coefficients, of the mean and of the log-variance.
+        pose = 2 * (config.pose_components + 10)
+        small = 0.001 if config.centred_heads else None
+        step = config.step_init
+        self.rotation = Head(g, 3, std=small, bias=config.rotation_init, rngs=rngs)
+        self.pose = Head(g, pose, std=small, rngs=rngs)
+        self.scale = Head(g, 1, std=0.001, bias=[0.95], rngs=rngs)
+        self.translation = Head(g, 3, std=0.001, bias=[0.0, 0.0, 0.65], rngs=rngs)
+        self.camera = Head(g, 4, std=0.001, bias=config.camera_init, rngs=rngs)
+        self.camera_log_var = Head(g, 4, std=small, rngs=rngs)
+        self.weak_camera = Head(g, 3, std=small, bias=config.weak_camera_init, rngs=rngs)
+        self.weak_camera_log_var = Head(g, 3, std=small, rngs=rngs)
+        step_init = {} if step is None else {"std": 1e-6, "bias": [step]}
+        one = {} if step is None else {"kernel_init": nnx.initializers.normal(1e-6)}
+        bias = None if step is None else constant([step])
+        self.step_3d = Head((21 + config.vertices) * 3, 1, rngs=rngs, **step_init)
+        self.step_2d = linear(21 * 2, 1, rngs=rngs, bias_init=bias, **one)
+        self.step_camera = linear(4, 1, rngs=rngs, bias_init=bias, **one)
+
+
+def hand_pass(hand, rotation, coefficients, betas):
+    """One pass of the hand model as the prior-net uses it.
+
+    The root's own rotation is fixed at (pi, 0, 0); then everything is turned about the origin.
+
+    Args:
+      hand: mano_jax.HandModel.
+      rotation: (B,3) axis-angle of the whole hand.
+      coefficients: (B,n) pose coefficients on top of the mean pose.
+      betas: (B,10) or None for the mean shape.
+    Returns:
+      points (B,21+V,3) m: 21 joints in MANO's order with tips, then the vertices; pose (B,16,3).
+    """
+    fingers = hand.finger_pose(coefficients)
+    # not the coefficients' business: MANO's axes are turned to the camera's, y down
+    root = jnp.broadcast_to(jnp.array([jnp.pi, 0.0, 0.0]), fingers[..., :1, :].shape)
+    pose = jnp.concatenate([root, fingers], -2)
+    posed = hand.with_shape(betas).with_pose(pose)
+    posed = posed.moved(rotation_matrix(rotation))
+    joints = posed.joints_21("freihand")[..., MODEL_TO_MANO21, :]
+    return jnp.concatenate([joints, posed.vertices], -2), pose

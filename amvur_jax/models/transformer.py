@@ -1,0 +1,115 @@
+"""The AMVUR transformer block: joint-to-vertex cross attention, then BERT layers on the vertex tokens."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from amvur_jax.models.layers import BERT_NORMAL, dropout, linear
+
+JOINT_TOKENS = 21
+
+
+def keys_for(key, count):
+    """`count` independent keys, or that many Nones where there is no randomness (evaluation)."""
+    return [None] * count if key is None else list(jax.random.split(key, count))
+
+
+def bert_linear(in_features, out_features, rngs):
+    return linear(in_features, out_features, kernel_init=BERT_NORMAL, rngs=rngs)
+
+
+class Attention(nnx.Module):
+    """Multi-head attention without an output projection: softmax(q k^T / sqrt(d)) v, heads joined."""
+
+    def __init__(self, features, heads, *, rngs):
+        self.query = bert_linear(features, features, rngs)
+        self.key = bert_linear(features, features, rngs)
+        self.value = bert_linear(features, features, rngs)
+        self.heads = heads
+
+    def __call__(self, queries, sources, rate, key):
+        def split(x):
+            return x.reshape(*x.shape[:-1], self.heads, -1)
+
+        q, k, v = split(self.query(queries)), split(self.key(sources)), split(self.value(sources))
+        logits = jnp.einsum("...qhd,...khd->...hqk", q, k) / jnp.sqrt(q.shape[-1])
+        weights = dropout(jax.nn.softmax(logits, -1), rate, key)
+        out = jnp.einsum("...hqk,...khd->...qhd", weights, v)
+        return out.reshape(*queries.shape[:-1], -1)
+
+
+class BertLayer(nnx.Module):
+    """Post-norm layer: a = LN(x + W attn(x)), LN(a + W2 gelu(W1 a)), exact GELU (Devlin et al. 2019)."""
+
+    def __init__(self, features, heads, feed_forward, *, rngs):
+        self.attention = Attention(features, heads, rngs=rngs)
+        self.attention_out = bert_linear(features, features, rngs)
+        self.attention_norm = nnx.LayerNorm(features, epsilon=1e-12, rngs=rngs)
+        self.feed_forward_in = bert_linear(features, feed_forward, rngs)
+        self.feed_forward_out = bert_linear(feed_forward, features, rngs)
+        self.feed_forward_norm = nnx.LayerNorm(features, epsilon=1e-12, rngs=rngs)
+
+    def __call__(self, x, rate, key):
+        k1, k2, k3 = keys_for(key, 3)
+        a = dropout(self.attention_out(self.attention(x, x, rate, k1)), rate, k2)
+        a = self.attention_norm(x + a)
+        y = self.feed_forward_out(jax.nn.gelu(self.feed_forward_in(a), approximate=False))
+        return self.feed_forward_norm(a + dropout(y, rate, k3))
+
+
+def token_linear(layer, tokens, shared, mask):
+    """layer(mask * concat(tokens, shared) + 0.01 (1 - mask)) without building the concatenation.
+
+    `shared` (B,G) is the same for every token of a sample, so its product is made once a sample.
+
+    Args:
+      layer: nnx.Linear of C + G inputs.
+      tokens: (B,N,C).
+      shared: (B,G) or None (G = 0).
+      mask: (B,N,1), 1 = keep, or None for all ones.
+    Returns:
+      (B,N,out).
+    """
+    kernel, bias = layer.kernel[...], layer.bias[...]
+    channels = tokens.shape[-1]
+    y = tokens @ kernel[:channels]
+    if shared is not None:
+        y = y + (shared @ kernel[channels:])[:, None]
+    if mask is not None:
+        y = mask * y + (1 - mask) * 0.01 * kernel.sum(0)
+    return y + bias
+
+
+class TokenBlock(nnx.Module):
+    """One block of the AMVUR transformer (paper, section 3.2), also the texture transformer.
+
+    The first 21 tokens are joints: keys and values of the cross attention, otherwise untouched.
+    """
+
+    def __init__(
+        self, in_features, hidden, out, *, layers, heads, feed_forward, positions, log_var, rngs
+    ):
+        self.embed = bert_linear(in_features, hidden, rngs)
+        self.positions = nnx.Param(BERT_NORMAL(rngs.params(), (positions, hidden)))
+        self.cross_attention = Attention(hidden, heads, rngs=rngs)
+        self.layers = nnx.Dict(
+            {f"layer{i}": BertLayer(hidden, heads, feed_forward, rngs=rngs) for i in range(layers)}
+        )
+        self.head = bert_linear(hidden, out, rngs)
+        self.residual = bert_linear(in_features, out, rngs)
+        self.has_log_var = log_var
+        if log_var:
+            self.log_var_head = bert_linear(hidden, out, rngs)
+
+    def __call__(self, tokens, shared=None, mask=None, *, rate=0.0, key=None):
+        """tokens (B,N,C), shared (B,G) or None, mask (B,N,1) or None -> (B,N,out), log_var or None."""
+        embed_key, cross_key, *layer_keys = keys_for(key, 2 + len(self.layers))
+        x = token_linear(self.embed, tokens, shared, mask)
+        x = dropout(x + self.positions[: x.shape[1]], rate, embed_key)
+        joints, vertices = x[:, :JOINT_TOKENS], x[:, JOINT_TOKENS:]
+        vertices = vertices + self.cross_attention(vertices, joints, rate, cross_key)
+        for layer, layer_key in zip(self.layers.values(), layer_keys):
+            vertices = layer(vertices, rate, layer_key)
+        x = jnp.concatenate([joints, vertices], 1)
+        y = self.head(x) + token_linear(self.residual, tokens, shared, mask)
+        return y, self.log_var_head(x) if self.has_log_var else None

@@ -1,0 +1,104 @@
+"""Inference on a user's picture: overlay, mesh with colours, all numbers."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from amvur_jax import draw
+from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
+from amvur_jax.data.image import read_image
+from amvur_jax.errors import UserError
+
+
+def parse_box(text):
+    """Four numbers x1,y1,x2,y2 with x1 < x2 and y1 < y2, px of the picture.
+
+    Raises:
+      UserError: they are not.
+    """
+    try:
+        box = np.array([float(x) for x in text.split(",")])
+    except ValueError:
+        box = np.zeros(0)
+    if box.shape != (4,) or not np.isfinite(box).all() or (box[:2] >= box[2:]).any():
+        raise UserError(
+            f"--box={text}: expected x1,y1,x2,y2 in pixels of the picture, x1 < x2 and y1 < y2"
+        )
+    return box
+
+
+def crop_of(image, box, size):
+    """The crop's map A (3,3): about the box as the data sets are cropped, or the central square.
+
+    Raises:
+      UserError: the middle of the box is outside the picture.
+    """
+    height, width = image.shape[:2]
+    if box is None:
+        return crop_matrix(np.array([width / 2, height / 2]), min(width, height), size)
+    centre, side, usable = crop_box(box, (width, height))
+    if not usable:
+        raise UserError(
+            f"--box={','.join(f'{x:g}' for x in box)}: its middle is outside the picture, which is "
+            f"{width} x {height} px"
+        )
+    return crop_matrix(centre, side, size)
+
+
+def flatten(tree, prefix=""):
+    """{"prior_joints_mu": array, ...} of nested named tuples, Nones left out."""
+    if hasattr(tree, "_asdict"):
+        items = [flatten(v, f"{prefix}{k}_") for k, v in tree._asdict().items()]
+        return {k: v for item in items for k, v in item.items()}
+    return {} if tree is None else {prefix[:-1]: np.asarray(tree)}
+
+
+def obj_text(vertices_cam, faces, colors):
+    """A Wavefront OBJ with a colour at each vertex, y up and z towards the viewer, metres."""
+    lines = ["# metres; OpenGL camera axes (x right, y up, z to the viewer); v x y z r g b"]
+    for (x, y, z), (r, g, b) in zip(np.asarray(vertices_cam), colors):
+        lines.append(f"v {x:.6f} {-y:.6f} {-z:.6f} {r:.4f} {g:.4f} {b:.4f}")
+    lines += [f"f {a} {b} {c}" for a, b, c in np.asarray(faces) + 1]
+    return "\n".join(lines) + "\n"
+
+
+def predict(predictor, image_path, output, box=None):
+    """Reconstruct the hand in a picture and write what there is to see and to compute with.
+
+    Args:
+      predictor: amvur_jax.inference.Predictor.
+      image_path: PNG or JPEG; without a box it is taken as a crop about a right hand.
+      output: folder; NAME_overlay.png, NAME.obj, NAME.npz go there.
+      box: (4,) x1,y1,x2,y2 about the hand, px of the picture, or None.
+    Returns:
+      The three paths.
+    Raises:
+      UserError: the picture is not readable, the box is off it, or the folder cannot be written to.
+    """
+    image = read_image(image_path)
+    A = crop_of(image, box, predictor.size)
+    crop = crop_image(image, A, predictor.size)
+    outputs = jax.device_get(predictor(crop[None]))
+    pictures = {"input": draw.enlarge(crop), **draw.panels(predictor, outputs, crop[None], 0)}
+    estimate, view = predictor.answer(outputs), predictor.view(outputs)
+    colors = draw.texture_colors(outputs.texture, 0)
+    arrays = {k: v[0] for k, v in flatten(outputs).items()}
+    arrays |= {
+        "faces": np.asarray(predictor.hand.faces),
+        "crop": A,
+        "K_crop": np.asarray(view.K[0]),
+    }
+
+    output, name = pathlib.Path(output), pathlib.Path(image_path).stem
+    paths = [output / f"{name}_overlay.png", output / f"{name}.obj", output / f"{name}.npz"]
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        draw.write_png(paths[0], draw.sheet([pictures]))
+        paths[1].write_text(obj_text(estimate.vertices.mu[0], predictor.hand.faces, colors))
+        np.savez_compressed(paths[2], **arrays)
+    except OSError as error:
+        raise UserError(
+            f"{output}: cannot be written ({error.strerror}); choose another folder"
+        ) from None
+    return paths

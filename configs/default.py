@@ -1,0 +1,85 @@
+"""Every field with its meaning; the values are the published weakly supervised HO-3D v2 run.
+
+The other configs are short deltas over this one. Any field can be set on the command line:
+`--config.train.batch_size=8 --config.data.root=DIR`.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config():
+    c = ConfigDict()
+    c.seed = 0
+    # Start from the parameters of this checkpoint (a run's folder or checkpoints/STEP); "" for none.
+    c.init_from = ""
+    # The hand model: MANO_RIGHT.pkl or the folder it is in, one of our .npz, or "" for the embedded one.
+    c.hand = ""
+
+    c.data = ConfigDict()
+    c.data.root = "data/HO3D_v2"  # folder with train.txt, evaluation.txt, train/, evaluation/
+    c.data.jitter_px = (
+        5.0  # standard deviation of the crop centre in training, px of the full image
+    )
+    c.data.workers = 0  # threads that read and crop; 0 for one a core
+    c.data.cache = False  # keep decoded frames in memory, up to 2 GB
+
+    c.model = ConfigDict()
+    c.model.image_size = 224  # side of the crop; the camera's unit is twice it
+    c.model.camera = "perspective"  # or "weak_perspective"
+    # Reproduce the published code where it departs from what it means to do (docs/parity.md).
+    c.model.published_quirks = False
+    c.model.fingertips = "ho3d"  # which vertices are the tips: ho3d, freihand, manopth
+    c.model.pose_components = 30  # pose coefficients that the prior-net predicts, at most 45
+    c.model.predict_shape = False  # use the predicted betas (the published model does not)
+    c.model.hidden = (1024, 256, 64)  # widths inside the three transformer blocks
+    c.model.outputs = (512, 128, 3)  # widths of what they give
+    c.model.layers = 4
+    c.model.heads = 4
+    c.model.texture_hidden = 216
+    c.model.texture_layers = 4
+    c.model.texture_heads = 12
+    c.model.dropout = 0.1
+    # Read 2D joints off the finest map by soft-argmax and feed them back (not in the published model).
+    c.model.keypoint_head = False
+    # Start the rotation, pose and camera heads near zero (the published model: only some of them).
+    c.model.centred_heads = False
+    c.model.rotation_init = (0.0, 0.0, 0.0)  # axis-angle, radians, that the rotation head starts at
+    c.model.camera_init = (0.45, 0.1, 0.45, 0.0)  # fx, cx, fy, cy in units of twice the crop's side
+    c.model.weak_camera_init = (0.0, 0.0, 0.0)  # s, tx, ty
+    c.model.step_init = placeholder(float)  # where the step-size heads start; None: at random
+
+    c.model.backbone = ConfigDict()  # HRNet-W64-C
+    c.model.backbone.width = 64  # channels of the finest branch; each coarser one has twice as many
+    c.model.backbone.modules = (1, 4, 3)  # modules in stages 2, 3, 4
+    c.model.backbone.blocks = (4, 4, 4)  # basic blocks a branch in stages 2, 3, 4
+    c.model.backbone.stage1_blocks = 4
+    c.model.backbone.stage1_planes = 64
+    c.model.backbone.head_planes = (32, 64, 128, 256)  # a quarter of the head's channels
+    c.model.backbone.features = 2048  # length of the global feature
+
+    c.loss = ConfigDict()
+    c.loss.mode = "weak"  # or "supervised"
+    c.loss.data_term = "sample"  # or "mu": what the data terms see of each Gaussian
+    c.loss.norm = "l2"  # or "l1": of the keypoint terms
+    c.loss.tsa_pose = 0.02  # weight of the pose limits
+    c.loss.kl = 0.1  # weight of the divergences
+    c.loss.kl_vertices_distance = "abs"  # published; "square" is the Gaussian divergence
+    c.loss.kl_2d = "prior"  # supervised: against the prior's (mu, log_var); or "unit" variance
+    c.loss.align_vertices = False  # supervised: compare vertices relative to the wrist
+    c.loss.photometric = 1e-4  # weight of the rendered crop against the image
+    c.loss.photometric_from = 0.5  # share of the steps after which it is used
+    c.loss.photometric_samples = placeholder(int)  # samples of a batch that are rendered; None: all
+    c.loss.keypoint_map = 0.0  # weight of the 2D joints read off the feature map
+    c.loss.coefficients = 0.0  # weight of the mean square of pose coefficients and betas
+
+    c.train = ConfigDict()
+    c.train.batch_size = 64  # published: 16 on each of 4 GPUs
+    c.train.steps = 41_271  # 40 epochs of 66,034 frames
+    c.train.learning_rate = 5e-5
+    c.train.schedule = "step"  # a tenth from half of the steps on; or "cosine" to zero
+    c.train.warmup_steps = 0
+    c.train.checkpoint_every = 1000
+    c.train.keep = 3  # newest checkpoints that stay on disk
+    c.train.log_every = 20
+    return c

@@ -1,0 +1,23 @@
+"""AMVUR learns 3D hands from 2D joints alone, on synthetic pictures, in minutes on a CPU.
+
+    python scripts/demo.py --output=runs/demo
+
+Makes the data, trains configs/synthetic_weak.py, evaluates, predicts and prints what was learned.
+Started again it goes on where it stopped.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from amvur_jax import cli, demo
+
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/synthetic_weak.py", "What to train.")
+_OUTPUT = flags.DEFINE_string("output", "runs/demo", "Folder for everything.")
+
+
+def main():
+    demo.run(_CONFIG.value, _OUTPUT.value)
+
+
+if __name__ == "__main__":
+    cli.run(main)

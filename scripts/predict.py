@@ -1,0 +1,29 @@
+"""Reconstruct the right hand in a picture: overlay PNG, OBJ with vertex colours, all outputs as .npz.
+
+    python scripts/predict.py --checkpoint=runs/demo --input=photo.jpg --box=210,80,420,300 --output=out
+
+Without --box the picture itself is taken as the crop about the hand (its central square).
+"""
+
+from absl import flags
+
+from amvur_jax import cli, inference
+from amvur_jax.predict import parse_box, predict
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "A run's folder, or one checkpoints/STEP of it."
+)
+_INPUT = flags.DEFINE_string("input", None, "The picture, PNG or JPEG.")
+_BOX = flags.DEFINE_string("box", None, "x1,y1,x2,y2 about the hand, px of the picture.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
+flags.mark_flags_as_required(["checkpoint", "input", "output"])
+
+
+def main():
+    box = None if _BOX.value is None else parse_box(_BOX.value)
+    for path in predict(inference.load(_CHECKPOINT.value), _INPUT.value, _OUTPUT.value, box):
+        print(path)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,47 @@
+"""Settings of the tests, and what several files share: the recorded networks, made once."""
+
+import os
+import pathlib
+import sys
+
+# Tests run small things once: compiling dominates, so compile without LLVM's optimisations and keep
+# what was compiled.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+ROOT = pathlib.Path(__file__).parents[1]
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+sys.path.insert(0, str(ROOT))  # configs/ is not installed
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+import reference  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def small_weights():
+    """The state dict of the small recorded network."""
+    return reference.state_dict("small")
+
+
+@pytest.fixture(scope="session")
+def small_state(small_weights):
+    """Our state of the small recorded network."""
+    return reference.state(small_weights)
+
+
+@pytest.fixture(scope="session")
+def full_weights():
+    """The state dict of the published size: 204 M numbers, for the slow tests."""
+    return reference.state_dict("full")
+
+
+@pytest.fixture(scope="session")
+def full_state(full_weights):
+    """Our state of the published size."""
+    return reference.state(full_weights)
+
+
+@pytest.fixture(scope="module")
+def highest_precision():
+    """Products in full float32 on every device, as the recorded runs had."""
+    with jax.default_matmul_precision("highest"):
+        yield

@@ -1,0 +1,77 @@
+"""The scripts as a user meets them: help, and bad input as one message, exit code not 0, no traceback."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from trees import write_ho3d
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def call(script, *flags):
+    command = [sys.executable, str(ROOT / "scripts" / script), *map(str, flags)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+
+def config(name):
+    return f"--config={ROOT / 'configs' / name}"
+
+
+def refused(result, *words):
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("error:") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "scripts").glob("*.py")))
+def test_help_reads(script):
+    result = call(script, "--help")
+    assert "python scripts/" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_a_missing_data_set_names_the_synthetic_one(tmp_path):
+    workdir = tmp_path / "run"
+    result = call(
+        "train.py",
+        config("ho3d_weak.py"),
+        f"--workdir={workdir}",
+        f"--config.data.root={tmp_path / 'nothing'}",
+    )
+    refused(result, "nothing", "make_synthetic.py")
+    assert not workdir.exists()
+
+
+def test_an_unknown_config_field_is_named(tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    result = call("train.py", config("ho3d_weak.py"), workdir, "--config.train.bath_size=8")
+    refused(result, "bath_size")
+
+
+def test_a_file_that_is_no_hand_model_is_refused(tmp_path):
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    write_ho3d(tmp_path / "tree")
+    result = call(
+        "train.py",
+        config("ho3d_weak.py"),
+        f"--config.hand={path}",
+        f"--config.data.root={tmp_path / 'tree'}",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    refused(result, str(path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_checkpoint_is_refused(tmp_path):
+    result = call("evaluate.py", f"--checkpoint={tmp_path}", f"--output={tmp_path / 'out'}")
+    refused(result, str(tmp_path), "checkpoints/STEP")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_flag_is_named():
+    refused(call("predict.py"), "--checkpoint")

@@ -1,0 +1,156 @@
+"""Training, checkpoints, evaluation and prediction, end to end on a tiny network and data set."""
+
+import json
+import zipfile
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from tensorboard_events import scalars
+from tiny import tiny_config
+from trees import write_ho3d
+
+from amvur_jax import checkpoint, configuration, inference
+from amvur_jax.data.ho3d import HO3D
+from amvur_jax.errors import UserError
+from amvur_jax.evaluate import evaluate
+from amvur_jax.predict import parse_box, predict
+from amvur_jax.train import train
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    root = tmp_path_factory.mktemp("ho3d")
+    write_ho3d(root, train=5, evaluation=3)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tree, tmp_path_factory):
+    """A run of four steps, and the parameters that it ended with."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder, train(tiny_config(tree), folder)
+
+
+def test_a_run_leaves_what_others_rely_on(run):
+    folder, model = run
+    assert (folder / "config.json").is_file()
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"2", "4"}
+    shapes = jax.tree.map(checkpoint.as_shape, model)
+    restored = checkpoint.restore_model(folder, shapes)
+    assert isinstance(restored, dict)
+    jax.tree.map(np.testing.assert_array_equal, restored, model)
+    logged = scalars(folder / "tensorboard")
+    assert {step for step, _ in logged["train/total"]} == {1, 2, 3, 4}
+    assert {"train/p_joints_2d", "train/photometric", "train/learning_rate"} <= set(logged)
+
+
+def test_started_again_it_goes_on_to_the_same_parameters(run, tree, tmp_path):
+    _, straight = run
+    config = tiny_config(tree)
+    # the schedule must be that of four steps: stop by taking the later checkpoint away
+    train(config, tmp_path)
+    __import__("shutil").rmtree(tmp_path / "checkpoints" / "4")
+    jax.tree.map(np.testing.assert_array_equal, train(config, tmp_path), straight)
+
+
+def test_training_moves_every_parameter_that_the_weak_loss_reaches(run, tree):
+    _, model = run
+    config = configuration.to_dict(tiny_config(tree))
+    before = inference.untrained(config).state["params"]
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, model["params"])
+    still = {
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(moved)
+        if not leaf
+    }
+    # the weak-perspective heads have no part in this mode, nor have steps where means are used;
+    # a key's bias cancels in the softmax
+    unused = ("prior/weak_camera", "prior/step_")
+    assert not {n for n in still if not n.startswith(unused) and not n.endswith("key/bias")}
+
+
+def test_init_from_starts_from_those_parameters(run, tree, tmp_path):
+    folder, _ = run
+    config = tiny_config(tree, steps=1, learning_rate=0.0)
+    config.init_from = str(folder / "checkpoints" / "2")
+    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    want = checkpoint.restore_model(config.init_from, shapes)["params"]
+    jax.tree.map(np.testing.assert_array_equal, train(config, tmp_path)["params"], want)
+
+
+def test_evaluate_writes_the_official_archive_and_scores(run, tree, tmp_path):
+    scores = evaluate(inference.load(run[0]), tmp_path, batch_size=2)
+    joints, vertices = json.loads(zipfile.ZipFile(tmp_path / "pred.zip").read("pred.json"))
+    assert np.shape(joints) == (3, 21, 3)
+    assert np.shape(vertices) == (3, 778, 3)
+    wrists = [HO3D(tree, "evaluation").frame(i).wrist_cam for i in range(3)]
+    np.testing.assert_allclose(np.array(joints)[:, 0], np.array(wrists) * [1, -1, -1], atol=2e-6)
+    assert json.loads((tmp_path / "scores.json").read_text()) == scores
+    truth = np.array(json.loads((tree / "evaluation_xyz.json").read_text()))
+    want = 100 * np.linalg.norm(np.array(joints) - truth, axis=-1).mean()
+    assert scores["xyz_mean3d"] == pytest.approx(want, abs=1e-3)
+
+
+def test_without_ground_truth_the_archive_is_written_all_the_same(run, tmp_path):
+    write_ho3d(tmp_path / "tree", train=2, evaluation=1, ground_truth=False)
+    assert evaluate(inference.load(run[0]), tmp_path / "out", tmp_path / "tree") is None
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"pred.zip"}
+
+
+def test_predict_writes_overlay_mesh_and_numbers(run, tree, tmp_path):
+    predictor = inference.load(run[0])
+    frame = HO3D(tree, "evaluation").frame(0)
+    picture = next((tree / "evaluation").glob("*/rgb/0000.png"))
+    overlay, obj, numbers = predict(predictor, picture, tmp_path, frame.box)
+    assert cv2.imread(str(overlay)).shape[1] > 5 * 224
+    arrays = np.load(numbers)
+    lines = obj.read_text().splitlines()
+    vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
+    np.testing.assert_allclose(vertices, arrays["prior_vertices_mu"] * [1, -1, -1], atol=1e-6)
+    assert sum(line.startswith("f ") for line in lines) == len(predictor.hand.faces)
+    # the 2D joints are the projection of the joints by the camera that is written beside them
+    image = arrays["prior_joints_mu"] @ arrays["K_crop"].T
+    np.testing.assert_allclose(
+        image[:, :2] / image[:, 2:] / 32, arrays["prior_joints_2d_mu"], atol=1e-4
+    )
+    assert {"posterior_vertices_log_var", "camera_log_var", "faces", "crop"} <= set(arrays)
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "5,5,1,9", "nan,0,1,1"])
+def test_a_bad_box_is_named(box):
+    with pytest.raises(UserError, match=f"--box={box}"):
+        parse_box(box)
+
+
+def test_a_box_off_the_picture_writes_nothing(run, tree, tmp_path):
+    picture = next((tree / "evaluation").glob("*/rgb/0000.png"))
+    with pytest.raises(UserError, match="640 x 480"):
+        predict(inference.load(run[0]), picture, tmp_path / "out", np.array([900.0, 0, 999, 99]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_architecture_is_refused_and_nothing_is_lost(run, tree):
+    folder, _ = run
+    before = (folder / "config.json").read_bytes()
+    config = tiny_config(tree)
+    config.model.layers = 2
+    with pytest.raises(UserError, match=r"another config\.model"):
+        train(config, folder)
+    config.init_from = str(folder)
+    with pytest.raises(UserError, match="encoder0/layers/layer1"):
+        train(config, folder.parent / "other")
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_a_diverging_run_stops_with_the_step(tree, tmp_path):
+    config = tiny_config(tree, learning_rate=float("nan"), warmup_steps=0)
+    with pytest.raises(UserError, match="not finite at step 2"):
+        train(config, tmp_path)
+
+
+def test_more_samples_than_frames_is_refused_before_anything_is_written(tree, tmp_path):
+    with pytest.raises(UserError, match=r"config\.train\.batch_size: 64"):
+        train(tiny_config(tree, batch_size=64), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
