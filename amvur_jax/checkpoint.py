@@ -10,7 +10,6 @@ import pathlib
 import flax.serialization
 import jax
 import orbax.checkpoint as ocp
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from amvur_jax.errors import UserError
 
@@ -105,21 +104,27 @@ def restore_model(path, shapes):
 
 
 def restore_part(path, model):
-    """`model` with all that a checkpoint holds put over it: the whole network or its backbone.
+    """`model` with those of its parts that a checkpoint holds: all of them, or the backbone alone.
 
     Args:
       path: a run's folder, its `checkpoints`, or one step's folder.
       model: freshly initialised {"params", "batch_stats"}.
     Raises:
-      UserError: no checkpoint, or one with parameters that the model has not, or not so shaped.
+      UserError: no checkpoint, or one with a part that the model has not, or has otherwise.
     """
     folder, step = find(path)
     with open_manager(folder) as checkpoints:
-        stored = flatten_dict(_tree(checkpoints.item_metadata(step)["model"]))
-    fresh = flatten_dict(model)
-    shapes = unflatten_dict({name: as_shape(fresh[name]) for name in stored if name in fresh})
+        stored = _tree(checkpoints.item_metadata(step)["model"])
+    shapes = {
+        kind: {
+            name: jax.tree.map(as_shape, part)
+            for name, part in parts.items()
+            if name in stored[kind]
+        }
+        for kind, parts in model.items()
+    }
     restored = _restore(folder, step, "model", shapes)
-    return unflatten_dict(fresh | flatten_dict(restored))
+    return {kind: parts | restored[kind] for kind, parts in model.items()}
 
 
 def restore_optimizer(path, step, optimizer_state):

@@ -124,9 +124,10 @@ def test_quirk_5_render_and_projection_agree(state):
     maps = [jnp.zeros((2, SIZE // s, SIZE // s, 4 * s)) for s in (4, 8, 16)]
     spans = {}
     for quirks in (False, True):
-        texture, _ = network("weak_perspective", quirks).apply(
-            state, maps, vertices, camera, hand, method="texture_and_render"
+        render = functools.partial(
+            network("weak_perspective", quirks).apply, method="texture_and_render"
         )
+        texture, _ = jax.jit(render)(state, maps, vertices, camera, hand)
         for i in range(2):
             rows, columns = np.nonzero(np.asarray(texture.mask)[i])
             low = np.array([columns.min(), rows.min()])

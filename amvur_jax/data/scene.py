@@ -55,7 +55,7 @@ DIFFICULTIES = {
     "easy": Difficulty(
         wide=False,
         cone=np.deg2rad(30),
-        in_plane=np.deg2rad(30),
+        in_plane=np.deg2rad(60),
         near=0.5,
         far=0.7,
         margin=0.35,
