@@ -9,6 +9,10 @@ from absl import app, flags
 from amvur_jax.errors import UserError
 from mano_jax import FileFormatError
 
+# Where configs/ is: its files import one another from here, which is not where a script's imports start.
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
 _TRACEBACK = flags.DEFINE_bool(
     "traceback", False, "Show Python's traceback of an error in the input."
 )
@@ -16,8 +20,6 @@ _TRACEBACK = flags.DEFINE_bool(
 
 def run(main):
     """Parse the flags and call main(); an error in the input is one message and exit code 1."""
-    # configs/*.py import one another by the repository's root
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
     def guarded(argv):
         try:

@@ -18,7 +18,7 @@ from render.triangles import drawable, edge_functions, edge_table, interpolation
 
 # Depths this close (relative) are one depth: the lowest face index wins. A few float32 roundings,
 # so that both passes over the pairs, which XLA may round differently, agree on the winner.
-TIE = 5e-7
+TIE = 2.5e-7
 CHUNK = 4096  # pairs; 64 pixels each, so that a chunk's arrays stay in the processor's cache
 
 

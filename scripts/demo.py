@@ -11,7 +11,9 @@ from ml_collections import config_flags
 
 from amvur_jax import cli, demo
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/synthetic_weak.py", "What to train.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", str(cli.ROOT / "configs" / "synthetic_weak.py"), "What to train."
+)
 _OUTPUT = flags.DEFINE_string("output", "runs/demo", "Folder for everything.")
 
 
