@@ -65,7 +65,7 @@ def overview(predictor, dataset, count=6):
     return draw.sheet(rows)
 
 
-def run(config, output, frames=(1600, 200), seed=0):
+def run(config, output, frames=(1200, 150), seed=0):
     """Make the data, train, evaluate and predict into `output`; print the table and return its rows.
 
     Args:

@@ -22,6 +22,12 @@ class View(NamedTuple):
     K: jax.Array
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _run(network, state, hand, images):
+    outputs, _ = network.apply(state, normalize(images), hand)
+    return outputs
+
+
 @dataclasses.dataclass(frozen=True)
 class Predictor:
     """A network with its state, its hand model and the config that they come from."""
@@ -36,18 +42,9 @@ class Predictor:
         """Side of the crop, px."""
         return self.network.config.image_size
 
-    @functools.cached_property
-    def _run(self):
-        @jax.jit
-        def run(state, hand, images):
-            outputs, _ = self.network.apply(state, normalize(images), hand)
-            return outputs
-
-        return run
-
     def __call__(self, images) -> Outputs:
         """All outputs for crops (B,S,S,3), uint8 RGB; jit-compiled once for each B."""
-        return self._run(self.state, self.hand, jnp.asarray(images))
+        return _run(self.network, self.state, self.hand, jnp.asarray(images))
 
     def answer(self, outputs) -> Estimate:
         """The posterior of a supervised network, the prior of a weakly supervised one (as published)."""

@@ -44,7 +44,6 @@ def get_config():
     c.model.keypoint_head = False
     # Start the rotation, pose and camera heads near zero (the published model: only some of them).
     c.model.centred_heads = False
-    c.model.rotation_init = (0.0, 0.0, 0.0)  # axis-angle, radians, that the rotation head starts at
     c.model.camera_init = (0.45, 0.1, 0.45, 0.0)  # fx, cx, fy, cy in units of twice the crop's side
     c.model.weak_camera_init = (0.0, 0.0, 0.0)  # s, tx, ty
     c.model.step_init = placeholder(float)  # where the step-size heads start; None: at random

@@ -18,7 +18,7 @@ def get_config():
     c.model.image_size = 64
     c.model.pose_components = 15
     c.model.predict_shape = True
-    c.model.hidden = (128, 64, 32)
+    c.model.hidden = (64, 32, 16)
     c.model.outputs = (64, 32, 3)
     c.model.layers = 1
     c.model.texture_hidden = 48
@@ -27,7 +27,6 @@ def get_config():
     c.model.dropout = 0.0
     c.model.keypoint_head = True
     c.model.centred_heads = True
-    c.model.rotation_init = (-1.2, -1.2, 1.2)  # an upright palm before the camera
     c.model.camera_init = (1.0, 0.25, 1.0, 0.25)
     c.model.step_init = 1e-3
     c.model.backbone.width = 16

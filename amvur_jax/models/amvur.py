@@ -40,7 +40,6 @@ class AmvurConfig:
     dropout: float = 0.1
     keypoint_head: bool = False
     centred_heads: bool = False
-    rotation_init: tuple = (0.0, 0.0, 0.0)
     camera_init: tuple = (0.45, 0.1, 0.45, 0.0)
     weak_camera_init: tuple | None = None
     step_init: float | None = None

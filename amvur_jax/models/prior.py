@@ -35,7 +35,7 @@ class PriorNet(nnx.Module):
         pose = 2 * (config.pose_components + 10)
         small = 0.001 if config.centred_heads else None
         step = config.step_init
-        self.rotation = Head(g, 3, std=small, bias=config.rotation_init, rngs=rngs)
+        self.rotation = Head(g, 3, std=small, rngs=rngs)
         self.pose = Head(g, pose, std=small, rngs=rngs)
         self.scale = Head(g, 1, std=0.001, bias=[0.95], rngs=rngs)
         self.translation = Head(g, 3, std=0.001, bias=[0.0, 0.0, 0.65], rngs=rngs)
