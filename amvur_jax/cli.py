@@ -48,6 +48,7 @@ def parse(argv):
     except flags.Error as error:
         message = f"{error} (see --help)"
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        message = f"{str(error).strip()} (every field stands in configs/default.py)"
+        reason = " ".join(str(error.args[0] if error.args else error).split())
+        message = f"{reason} (every field stands in configs/default.py)"
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

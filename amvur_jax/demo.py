@@ -95,7 +95,7 @@ def run(config, output, frames=(1200, 150), seed=0):
     }
     write_json(output / "comparison.json", rows)
     draw.write_png(output / "overview.png", overview(predictor, evaluation))
-    frame = evaluation.frame(0)
+    frame = evaluation.frame(len(evaluation) // 2)
     picture = output / "data" / "evaluation" / f"{frame.name.replace('/', '/rgb/')}.png"
     predict(predictor, picture, output / "prediction", frame.box)
 

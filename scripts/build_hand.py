@@ -3,28 +3,27 @@
 python scripts/build_hand.py --output=mano_jax/assets/hand.npz
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
+from absl import flags
 
+from amvur_jax import cli
 from mano_jax.embedded import build_hand
 from mano_jax.topology import PARENTS
 
-ASSETS = Path(__file__).resolve().parent.parent / "mano_jax" / "assets"
+ASSETS = cli.ROOT / "mano_jax" / "assets"
+_SOURCE = flags.DEFINE_string("source", str(ASSETS / "hand_cc0.npz"), "The CC0 mesh.")
+_OUTPUT = flags.DEFINE_string("output", str(ASSETS / "hand.npz"), "The hand model to write.")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--source", type=Path, default=ASSETS / "hand_cc0.npz")
-    parser.add_argument("--output", type=Path, default=ASSETS / "hand.npz")
-    flags = parser.parse_args()
-    with np.load(flags.source, allow_pickle=False) as source:
+    with np.load(_SOURCE.value, allow_pickle=False) as source:
         arrays = build_hand(source)
     parents = np.array(PARENTS, np.int32)
-    np.savez_compressed(flags.output, **arrays, parents=parents, side="right", name="embedded")
-    print(f"{flags.output}: {flags.output.stat().st_size / 1e6:.2f} MB")
+    np.savez_compressed(_OUTPUT.value, **arrays, parents=parents, side="right", name="embedded")
+    print(f"{_OUTPUT.value}: {Path(_OUTPUT.value).stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

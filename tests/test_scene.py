@@ -31,7 +31,8 @@ def test_motion_is_smooth(drawn):
     for sequence in drawn[1]:
         wrist_relative = sequence.joints16_cam - sequence.joints16_cam[:, :1]
         step = np.linalg.norm(np.diff(wrist_relative, axis=0), axis=-1)
-        assert step.max() < 0.06
+        # a tip in a quick turn of the wrist, at 30 frames a second; a jump would be a hand's length
+        assert step.max() < 0.08
         assert np.linalg.norm(np.diff(sequence.trans, axis=0), axis=-1).max() < 0.05
         assert step.mean() > 1e-4
 
