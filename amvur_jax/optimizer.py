@@ -16,6 +16,8 @@ def learning_rate(train):
         raise UserError(
             f"config.train.schedule: {train.schedule!r} is not known; use 'step' or 'cosine'"
         )
+    if not train.warmup_steps:
+        return after
     warmup = optax.linear_schedule(0.0, rate, train.warmup_steps)
     return optax.join_schedules([warmup, after], [train.warmup_steps])
 
