@@ -4,7 +4,7 @@ import pathlib
 import sys
 import traceback
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from amvur_jax.errors import UserError
 from mano_jax import FileFormatError
@@ -22,6 +22,7 @@ def run(main):
     """Parse the flags and call main(); an error in the input is one message and exit code 1."""
 
     def guarded(argv):
+        logging.set_verbosity(logging.WARNING)  # which accelerators are absent is not news
         try:
             if len(argv) > 1:
                 raise UserError(
