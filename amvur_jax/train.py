@@ -62,25 +62,21 @@ def make_step(network, hand, loss, optimizer, seed):
     return train_step
 
 
+def check_same_run(workdir, config):
+    """Raise a UserError where the run's newest checkpoint has another config.model or config.hand."""
+    old, new = checkpoint.read_config(workdir), json.loads(json.dumps(config))
+    changed = [part for part in ("model", "hand") if old.get(part) != new[part]]
+    if changed:
+        raise UserError(
+            f"{workdir}: this run was started with another config.{changed[0]}; give the same one to "
+            "go on, or another --workdir to start anew"
+        )
+
+
 def write_config(workdir, config):
-    """Write config.json; a run that goes on must have the same model, loss and data fields."""
+    """Write config.json, whole or not at all."""
     path = pathlib.Path(workdir) / "config.json"
     text = json.dumps(config, indent=2)
-    if path.exists():
-        try:
-            old = json.loads(path.read_text())
-        except ValueError as error:
-            raise UserError(
-                f"{path}: not readable as JSON ({error}); start another --workdir"
-            ) from None
-        new = json.loads(text)
-        changed = [part for part in ("model", "hand") if old.get(part) != new[part]]
-        if changed:
-            raise UserError(
-                f"{path}: this run was started with another config.{changed[0]}; give the same one to "
-                "go on, or another --workdir to start anew"
-            )
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
     temporary.write_text(text)
     os.replace(temporary, path)
@@ -115,10 +111,10 @@ def train(config, workdir):
     shapes = jax.eval_shape(init, jax.random.key(config.seed))
     if config.init_from:
         checkpoint.find(config.init_from)
-    write_config(workdir, settings)
     checkpoints = checkpoint.manager(workdir, keep=config.train.keep)
     start = checkpoints.latest_step() or 0
     if start:
+        check_same_run(workdir, settings)
         model = checkpoint.restore_model(workdir, shapes)
         optimizer_state = jax.jit(optimizer.init)(model["params"])
         optimizer_state = checkpoint.restore_optimizer(workdir, start, optimizer_state)
@@ -127,6 +123,7 @@ def train(config, workdir):
         if config.init_from:
             model = checkpoint.restore_part(config.init_from, model)
         optimizer_state = jax.jit(optimizer.init)(model["params"])
+    write_config(workdir, settings)
     train_step = make_step(network, hand, loss, optimizer, config.seed)
     rate = learning_rate(config.train)
 

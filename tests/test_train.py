@@ -1,6 +1,7 @@
 """Training, checkpoints, evaluation and prediction, end to end on a tiny network and data set."""
 
 import json
+import shutil
 import zipfile
 
 import cv2
@@ -51,7 +52,7 @@ def test_started_again_it_goes_on_to_the_same_parameters(run, tree, tmp_path):
     config = tiny_config(tree)
     # the schedule must be that of four steps: stop by taking the later checkpoint away
     train(config, tmp_path)
-    __import__("shutil").rmtree(tmp_path / "checkpoints" / "4")
+    shutil.rmtree(tmp_path / "checkpoints" / "4")
     jax.tree.map(np.testing.assert_array_equal, train(config, tmp_path), straight)
 
 
@@ -141,6 +142,8 @@ def test_another_architecture_is_refused_and_nothing_is_lost(run, tree):
     config.init_from = str(folder)
     with pytest.raises(UserError, match="encoder0/layers/layer1"):
         train(config, folder.parent / "other")
+    # a start that failed leaves nothing that a corrected one trips over
+    assert not (folder.parent / "other" / "config.json").exists()
     assert (folder / "config.json").read_bytes() == before
 
 

@@ -126,7 +126,8 @@ def test_masked_tokens_give_the_recorded_encoding(small_state):
     g = jnp.asarray(reference.load("e2e_small_persp")["int_pooled"])
     mask = jnp.asarray(record["meta_mask"])
     assert 0.05 < 1 - mask.mean() < 0.95
-    network, tokens = reference.network(reference.SMALL, "persp"), template_tokens(reference.hand())
+    hand, image = reference.hand(), reference.images(2, 21)
+    network, tokens = reference.network(reference.SMALL, "persp"), template_tokens(hand)
     kept = np.asarray(mask[0, :, 0]) == 1
     np.testing.assert_allclose(tokens[kept], record["masked_ref_sample0"][kept], atol=1e-6)
 
@@ -137,6 +138,15 @@ def test_masked_tokens_give_the_recorded_encoding(small_state):
     mu, log_var = run(small_state)
     np.testing.assert_allclose(mu, record["encoder_mu"], atol=1e-5)
     np.testing.assert_allclose(log_var, record["encoder_log_var"], atol=1e-5)
+
+    @jax.jit
+    def run_whole(state):
+        return network.apply(state, image, hand, token_mask=mask, paint=0)[0]
+
+    outputs = run_whole(small_state)
+    for estimate, name in ((outputs.posterior, "amvur"), (outputs.prior, "mano")):
+        recorded = record[f"{name}_vertices_mu"]
+        np.testing.assert_allclose(estimate.vertices.mu, recorded, atol=1e-5, err_msg=name)
 
 
 def test_shared_part_of_the_input_is_as_good_as_repeated():
