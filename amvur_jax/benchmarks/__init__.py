@@ -1,0 +1,1 @@
+"""What `scripts/benchmark.py` measures: one module a suite, each with run(quick) that yields rows."""

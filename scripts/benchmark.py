@@ -1,0 +1,50 @@
+"""Measure a part of the project; rows are printed as JSON lines and, with --output, kept in a file.
+
+    python scripts/benchmark.py --suite=render
+    python scripts/benchmark.py --suite=score --quick
+
+Figures that are compared are measured in turns in one process. docs/benchmarks.md holds what was
+measured, with the command and the machine.
+"""
+
+import importlib
+import itertools
+import json
+import pathlib
+
+from absl import flags
+
+from amvur_jax import cli
+from amvur_jax.benchmarks import measure
+from amvur_jax.errors import UserError
+
+SUITES = tuple(
+    sorted(
+        path.stem
+        for path in pathlib.Path(measure.__file__).parent.glob("*.py")
+        if path.stem not in ("__init__", "measure")
+    )
+)
+
+_SUITE = flags.DEFINE_enum("suite", None, SUITES, "What to measure.")
+_QUICK = flags.DEFINE_bool("quick", False, "Small sizes and few repeats: does it run?")
+_OUTPUT = flags.DEFINE_string("output", None, "File for the rows, one JSON object a line.")
+flags.mark_flags_as_required(["suite"])
+
+
+def main():
+    suite = importlib.import_module(f"amvur_jax.benchmarks.{_SUITE.value}")
+    rows = []
+    for row in itertools.chain([measure.machine()], suite.run(quick=_QUICK.value)):
+        row = {"suite": _SUITE.value} | row
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    if _OUTPUT.value:
+        try:
+            pathlib.Path(_OUTPUT.value).write_text("".join(json.dumps(r) + "\n" for r in rows))
+        except OSError as error:
+            raise UserError(f"{_OUTPUT.value}: cannot be written ({error.strerror})") from None
+
+
+if __name__ == "__main__":
+    cli.run(main)
