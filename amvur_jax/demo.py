@@ -9,8 +9,8 @@ import numpy as np
 from amvur_jax import configuration, draw, inference
 from amvur_jax.baselines import mean_hand
 from amvur_jax.data.frame import project
-from amvur_jax.data.ho3d import HO3D
 from amvur_jax.data.samples import make_sample
+from amvur_jax.data.sources import open_dataset
 from amvur_jax.data.synthetic import make_synthetic
 from amvur_jax.evaluate import Scoring, evaluate, predictions, write_json
 from amvur_jax.predict import predict
@@ -84,9 +84,11 @@ def run(config, output, frames=(1200, 150), seed=0):
 
     predictor = inference.load(output)
     trained = evaluate(predictor, output)
-    evaluation = HO3D(config.data.root, "evaluation", hand=predictor.hand)
+    evaluation = open_dataset(config.data.root, "evaluation", hand=predictor.hand)
     fresh = inference.untrained(configuration.to_dict(config))
-    average = mean_hand(HO3D(config.data.root, "train", hand=predictor.hand), predictor.hand)
+    average = mean_hand(
+        open_dataset(config.data.root, "train", hand=predictor.hand), predictor.hand
+    )
     size = predictor.size
     rows = {
         "untrained network": score(predictions(fresh, evaluation, 32), evaluation, size),

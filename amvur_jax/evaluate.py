@@ -9,8 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from amvur_jax.data.frame import project
-from amvur_jax.data.ho3d import HO3D
 from amvur_jax.data.pipeline import evaluation_batches
+from amvur_jax.data.sources import open_dataset
 from amvur_jax.errors import UserError
 from amvur_jax.export import PredictionWriter
 from amvur_jax.metrics import Scores
@@ -88,7 +88,7 @@ def evaluate(predictor, output, data_root=None, batch_size=32):
     """
     output = pathlib.Path(output)
     root = data_root or predictor.config["data"]["root"]
-    dataset = HO3D(root, "evaluation", hand=predictor.hand)
+    dataset = open_dataset(root, "evaluation", hand=predictor.hand)
     ground_truth = dataset.ground_truth
     scoring = Scoring(ground_truth) if ground_truth else None
     workers = predictor.config["data"]["workers"]

@@ -14,8 +14,8 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from amvur_jax import checkpoint, configuration
-from amvur_jax.data.ho3d import HO3D
 from amvur_jax.data.pipeline import train_batches
+from amvur_jax.data.sources import open_dataset
 from amvur_jax.errors import UserError
 from amvur_jax.functional import count_parameters
 from amvur_jax.images import normalize
@@ -98,7 +98,7 @@ def train(config, workdir):
     network, loss = configuration.network(config), configuration.loss(config)
     hand = configuration.hand(config)
     optimizer = make_optimizer(config.train)
-    dataset = HO3D(config.data.root, "train", hand=hand)
+    dataset = open_dataset(config.data.root, "train", hand=hand)
     if len(dataset) < config.train.batch_size:
         raise UserError(
             f"config.train.batch_size: {config.train.batch_size} is more than the {len(dataset)} "

@@ -32,7 +32,7 @@ _REMEDY = (
 
 
 class HO3D:
-    """The frames of one split, read on demand.
+    """The frames of one split, read on demand; `layout` is ho3d_v2 or ho3d_v3, by its pictures.
 
     Args:
       root: the folder HO3D_v2 or HO3D_v3.
@@ -49,6 +49,7 @@ class HO3D:
         self.root = Path(root)
         self.split = split
         self.names = _read_names(self.root, split)
+        self.layout = _layout(self.root / split, self.names[0])
         if split == "train":
             self._rest_wrist = _rest_wrist(load_hand() if hand is None else hand)
 
@@ -214,6 +215,12 @@ def _read_names(root, split):
                 f"{path}: {name[:80]!r} is no SEQUENCE/FRAME such as ABF10/0000; {_REMEDY}"
             )
     return names
+
+
+def _layout(folder, name):
+    sequence, number = name.split("/")
+    jpg = (folder / sequence / "rgb" / f"{number}.jpg").is_file()
+    return "ho3d_v3" if jpg else "ho3d_v2"
 
 
 def _image_path(folder, number):
