@@ -5,6 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 import mano_jax
+from amvur_jax.data.augment import Augmentation
 from amvur_jax.errors import UserError
 from amvur_jax.functional import Network
 from amvur_jax.models.amvur import AmvurConfig
@@ -52,6 +53,15 @@ def loss(config):
     expected = "perspective" if built.mode == "weak" else "weak_perspective"
     if camera != expected:
         raise UserError(f"config.loss.mode {built.mode!r} needs config.model.camera {expected!r}")
+    return built
+
+
+def augmentation(config):
+    """The Augmentation of config["data"]."""
+    data = to_dict(config)["data"]
+    fields = {"jitter_px": data["jitter_px"], **data["augment"]}
+    built = build(Augmentation, fields, "config.data.augment")
+    built.check("config.data.augment")
     return built
 
 

@@ -58,17 +58,18 @@ class JsonArrays:
         if self._position < len(self._buffer):
             raise self._error("goes on after its last list")
 
-    def samples(self, shape):
+    def samples(self, shape, finite=True):
         """Read a list of samples of one shape.
 
         Args:
           shape: the shape of one sample, such as (21, 3).
+          finite: refuse NaN and infinity; False leaves them for whoever uses the sample.
 
         Returns:
           (N, *shape) float64.
 
         Raises:
-          UserError: the list is malformed, a sample has another shape or a number is not finite.
+          UserError: the list is malformed, a sample has another shape or is not as finite as asked.
         """
         rows = []
         self.expect("[")
@@ -77,18 +78,18 @@ class JsonArrays:
             self.expect("]")
             return np.zeros((0, *shape))
         while True:
-            rows.append(self._sample(shape, len(rows)))
+            rows.append(self._sample(shape, len(rows), finite))
             if self.expect(",]") == "]":
                 return np.stack(rows)
 
-    def _sample(self, shape, number):
+    def _sample(self, shape, number, finite):
         try:
             sample = np.asarray(self._value(), dtype=np.float64)
         except (ValueError, TypeError, RecursionError) as error:
             raise self._error(f"entry {number} is no {shape} list of numbers") from error
         if sample.shape != shape:
             raise self._error(f"entry {number} has shape {sample.shape}, expected {shape}")
-        if not np.isfinite(sample).all():
+        if finite and not np.isfinite(sample).all():
             raise self._error(f"entry {number} holds NaN or infinity")
         return sample
 

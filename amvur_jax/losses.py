@@ -60,9 +60,13 @@ def kl_2d_unit(q_mu, q_log_var, p_mu):
     return 0.5 * jnp.mean(-1 - q_log_var + (q_mu - p_mu) ** 2 + jnp.exp(q_log_var))
 
 
-def kl_camera(mu, log_var, camera):
-    """0.5 mean(1 - lq + ((mq - k)^2 + e^lq) / e - 1), k (B,4) the true camera, prior log-variance 1."""
-    return 0.5 * jnp.mean(1 - log_var + ((mu - camera) ** 2 + jnp.exp(log_var)) / jnp.e - 1)
+def kl_camera(mu, log_var, camera, has_camera=None):
+    """0.5 mean(1 - lq + ((mq - k)^2 + e^lq) / e - 1), k (B,4) the true camera, prior log-variance 1.
+
+    has_camera (B,): the samples whose camera is known; None: all.
+    """
+    values = 1 - log_var + ((mu - camera) ** 2 + jnp.exp(log_var)) / jnp.e - 1
+    return 0.5 * (jnp.mean(values) if has_camera is None else labelled_mean(values, has_camera))
 
 
 def pose_var(jv_log_var):

@@ -88,7 +88,9 @@ def weak_terms(outputs, batch, regressor, hand, config, size):
     }
     kl = kl_terms(outputs, config)
     true_camera = cameras.camera_from_intrinsics(batch["K"], size)
-    kl["kl_camera"] = losses.kl_camera(outputs.camera.mu, outputs.camera.log_var, true_camera)
+    kl["kl_camera"] = losses.kl_camera(
+        outputs.camera.mu, outputs.camera.log_var, true_camera, batch["has_image"]
+    )
     return data, kl
 
 
@@ -122,8 +124,9 @@ def objective(outputs, batch, image, regressor, hand, config, size):
         total = total + config.coefficients * terms["coefficients"]
     if outputs.texture is not None:
         drawn = len(outputs.texture.image)
+        there = batch["has_image"][:drawn, None, None]
         terms["photometric"] = losses.photometric(
-            image[:drawn], outputs.texture.image, outputs.texture.mask
+            image[:drawn], outputs.texture.image, there * outputs.texture.mask
         )
         total = total + config.photometric * terms["photometric"]
     return total, terms

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from amvur_jax import checkpoint, configuration
 from amvur_jax.data.pipeline import train_batches
-from amvur_jax.data.sources import open_dataset
+from amvur_jax.data.sources import open_training
 from amvur_jax.errors import UserError
 from amvur_jax.functional import count_parameters
 from amvur_jax.images import normalize
@@ -98,11 +98,11 @@ def train(config, workdir):
     network, loss = configuration.network(config), configuration.loss(config)
     hand = configuration.hand(config)
     optimizer = make_optimizer(config.train)
-    dataset = open_dataset(config.data.root, "train", hand=hand)
+    dataset = open_training(config.data, hand)
     if len(dataset) < config.train.batch_size:
         raise UserError(
             f"config.train.batch_size: {config.train.batch_size} is more than the {len(dataset)} "
-            f"frames of {config.data.root}"
+            "training frames"
         )
     steps, size = config.train.steps, network.config.image_size
 
@@ -135,8 +135,9 @@ def train(config, workdir):
         seed=config.seed,
         start_step=start,
         workers=config.data.workers,
-        jitter_px=config.data.jitter_px,
+        augmentation=configuration.augmentation(config),
         cache=config.data.cache,
+        strict=config.data.strict,
     )
 
     # ---- loop

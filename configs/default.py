@@ -17,12 +17,25 @@ def get_config():
     c.hand = ""
 
     c.data = ConfigDict()
-    c.data.root = "data/HO3D_v2"  # folder with train.txt, evaluation.txt, train/, evaluation/
-    c.data.jitter_px = (
-        5.0  # standard deviation of the crop centre in training, px of the full image
-    )
-    c.data.workers = 0  # threads that read and crop; 0 for one a core
+    # An official HO-3D v2, v3 or FreiHAND as downloaded, or what scripts/build_dataset.py made of one.
+    c.data.root = "data/HO3D_v2"
+    # Several in one run, in the place of root: (root, weight) each, or (root, weight, labels) with labels
+    # "all", "3d" (no mesh) or "2d".
+    c.data.mix = ()
+    c.data.workers = 0  # processes that read and crop; 0 for threads of this one, one a core
     c.data.cache = False  # keep decoded frames in memory, up to 2 GB
+    # Stop at a frame that cannot be read; else it is named in a warning and nothing is learnt from it.
+    c.data.strict = False
+    # Standard deviation of the crop centre in training, px of the full image.
+    c.data.jitter_px = 5.0
+
+    c.data.augment = ConfigDict()  # of training pictures; the published runs have none of it
+    c.data.augment.rotation = 0.0  # turn in the picture, at most so many degrees
+    c.data.augment.scale = 0.0  # the crop's side times or by at most 1 + this
+    c.data.augment.shift = 0.0  # move of the crop along each axis, at most this share of its side
+    c.data.augment.color = 0.0  # share by which brightness, contrast, saturation and balance change
+    c.data.augment.occlusion = 0.0  # share of the pictures in which a patch covers part of the hand
+    c.data.augment.mirror_left = True  # left hands are mirrored into right ones; else left out
 
     c.model = ConfigDict()
     c.model.image_size = 224  # side of the crop; the camera's unit is twice it

@@ -55,6 +55,7 @@ def batch_of(record, camera):
         "joints_valid": joints_2d[..., 2],
         "has_3d": jnp.ones(count),
         "has_mesh": labels["has_mano"].astype(jnp.float32),
+        "has_image": jnp.ones(len(labels["has_mano"])),
         "K": labels["Ks_crop"],
     }
 

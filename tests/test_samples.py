@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from trees import CAMERA, write_ho3d
 
+from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.frame import Frame
 from amvur_jax.data.ho3d import HO3D
 from amvur_jax.data.samples import make_sample
@@ -21,6 +22,7 @@ SHAPES = {
     "pose": (48,),
     "betas": (10,),
     "trans": (3,),
+    "has_image": (),
     "has_3d": (),
     "has_mesh": (),
     "index": (),
@@ -85,7 +87,7 @@ def test_only_a_generator_jitters_the_crop(tree):
     assert np.abs(moved - still).max() > 0.1
     np.testing.assert_array_equal(moved, make_sample(frame, 64, np.random.default_rng(1))["crop"])
     np.testing.assert_allclose(
-        make_sample(frame, 64, np.random.default_rng(1), jitter_px=0.0)["crop"], still
+        make_sample(frame, 64, np.random.default_rng(1), Augmentation(jitter_px=0.0))["crop"], still
     )
 
 

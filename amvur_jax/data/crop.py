@@ -8,6 +8,7 @@ import numpy as np
 
 PADDING_PX = 10.0
 SIDE_RANGE_PX = (50.0, 640.0)
+JITTER_SIGMAS = 4.0
 # The published crop shows 200/224 of the square that its intrinsics assume: the part that the
 # backbone saw is what is kept here, for both.
 SHOWN = 200.0 / 224.0
@@ -35,7 +36,10 @@ def crop_box(box, image_size, rng=None, jitter_px=5.0):
     corners = box.reshape(2, 2)
     usable = bool(np.isfinite(box).all() and (corners[1] >= corners[0]).all())
     usable = usable and bool(((corners.mean(axis=0) >= 0) & (corners.mean(axis=0) <= size)).all())
-    jitter = np.zeros(2) if rng is None else rng.normal(0.0, jitter_px, 2)
+    jitter = np.zeros(2)
+    if rng is not None:
+        # Bounded, so that a region which any crop fits into exists.
+        jitter = jitter_px * np.clip(rng.standard_normal(2), -JITTER_SIGMAS, JITTER_SIGMAS)
     if not usable:
         return size / 2, SHOWN * np.clip(size.max(), *SIDE_RANGE_PX), False
     corners = np.clip(corners, 0, size) + PADDING_PX * np.array([[-1], [1]])
@@ -44,20 +48,36 @@ def crop_box(box, image_size, rng=None, jitter_px=5.0):
     return centre, SHOWN * np.clip(4 * half, *SIDE_RANGE_PX), True
 
 
-def crop_matrix(centre, side, size):
+def crop_matrix(centre, side, size, angle=0.0):
     """The affine map A from image pixels to crop pixels; K_crop = A K.
 
     Args:
       centre: (2,) middle of the square in the image, pixels.
       side: its side, pixels.
       size: side of the crop, pixels.
+      angle: radians by which the crop's content is turned, from x towards y.
 
     Returns:
       (3, 3) float64.
     """
-    scale = size / side
-    x, y = size / 2 - scale * np.asarray(centre)
-    return np.array([[scale, 0.0, x], [0.0, scale, y], [0.0, 0.0, 1.0]])
+    c, s = size / side * np.cos(angle), size / side * np.sin(angle)
+    x, y = np.asarray(centre)
+    half = size / 2
+    return np.array([[c, -s, half - c * x + s * y], [s, c, half - s * x - c * y], [0.0, 0.0, 1.0]])
+
+
+def whole_image_box(image_size):
+    """The box whose crop is the largest square about the middle of the image.
+
+    Args:
+      image_size: (width, height), pixels.
+
+    Returns:
+      (4,) x1, y1, x2, y2, pixels.
+    """
+    size = np.asarray(image_size, np.float64)
+    half = size.min() / (4 * SHOWN) - PADDING_PX
+    return np.concatenate([size / 2 - half, size / 2 + half])
 
 
 def crop_image(image, A, size):

@@ -15,14 +15,20 @@ class Frame:
       name: the dataset's name of the picture, such as "ABF10/0000".
       index: its position in the dataset's list.
       image: (H, W, 3) uint8 RGB.
-      K: (3, 3) intrinsics in pixels of `image`.
-      box: (4,) x1, y1, x2, y2 about the hand in pixels of `image`; it may leave the image.
-      wrist_cam: (3,) wrist.
+      K: (3, 3) intrinsics in pixels of the picture.
+      box: (4,) x1, y1, x2, y2 about the hand in pixels of the picture; it may leave it.
+      wrist_cam: (3,) wrist, or None.
       joints_cam: (21, 3) or None.
+      joints_px: (21, 2) in pixels of the picture where there is no joints_cam but they are known.
       pose: (48,) axis-angle, radians, zero = flat hand, its first three the rotation into the
         camera frame, or None.
       betas: (10,) or None.
       trans: (3,) such that vertices_cam = hand(pose, betas) + trans, or None.
+      root_cam: (3,) the wrist of that mesh, about which `pose` turns it, or None.
+      side: "right" or "left".
+      origin: where `image` begins, if it is only a region of the picture: x, y in its pixels, in
+        which K, box and joints_px are all the same.
+      full_size: width, height of the picture of which `image` is a region, or None.
     """
 
     name: str
@@ -30,11 +36,25 @@ class Frame:
     image: np.ndarray
     K: np.ndarray
     box: np.ndarray
-    wrist_cam: np.ndarray
+    wrist_cam: np.ndarray | None = None
     joints_cam: np.ndarray | None = None
+    joints_px: np.ndarray | None = None
     pose: np.ndarray | None = None
     betas: np.ndarray | None = None
     trans: np.ndarray | None = None
+    root_cam: np.ndarray | None = None
+    side: str = "right"
+    origin: tuple = (0, 0)
+    full_size: tuple | None = None
+
+    @property
+    def size(self):
+        """(width, height) of the picture, pixels."""
+        return self.full_size or self.image.shape[1::-1]
+
+    def projected_joints(self):
+        """The labelled 3D joints in the picture, (21, 2) pixels."""
+        return project(self.joints_cam, self.K)
 
 
 def project(points_cam, K):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from amvur_jax.data.frame import Frame, project
+from amvur_jax.data.hand_labels import LARGEST_LABEL, KinematicChain, is_camera, turned
 from amvur_jax.data.image import read_image
 from amvur_jax.errors import UserError
 from amvur_jax.json_arrays import JsonArrays
@@ -23,8 +24,8 @@ GL_TO_CV = np.array([1.0, -1.0, -1.0])
 _SPLITS = ("train", "evaluation")
 _IMAGE_SUFFIXES = (".png", ".jpg")
 _NAME = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
-# Metres, radians or pixels: no label comes near.
-_LARGEST = 1e6
+# Half a turn about x, the quaternion of F = diag(1, -1, -1).
+_HALF_TURN = (0.0, 1.0, 0.0, 0.0)
 _REMEDY = (
     "give the folder of HO3D_v2 or HO3D_v3 as downloaded, or make a synthetic one in its format: "
     "python scripts/make_synthetic.py --output=DIR"
@@ -51,7 +52,7 @@ class HO3D:
         self.names = _read_names(self.root, split)
         self.layout = _layout(self.root / split, self.names[0])
         if split == "train":
-            self._rest_wrist = _rest_wrist(load_hand() if hand is None else hand)
+            self._chain = KinematicChain(load_hand() if hand is None else hand)
 
     def __len__(self):
         return len(self.names)
@@ -117,18 +118,18 @@ class HO3D:
         joints_cam = meta.array("handJoints3D", (21, 3))[HO3D_TO_MODEL] * GL_TO_CV
         pose = meta.array("handPose", (48,))
         betas = meta.array("handBeta", (10,))
-        base, directions = self._rest_wrist
-        wrist_rest = base + directions @ betas
+        wrist_rest = self._chain.rest(betas)[0]
         # MANO turns about its rest wrist J0, so F (M(x) + t) = M'(x) + F (J0 + t) - J0.
-        trans = (wrist_rest + meta.array("handTrans", (3,))) * GL_TO_CV - wrist_rest
+        root_cam = (wrist_rest + meta.array("handTrans", (3,))) * GL_TO_CV
         joints_px = project(joints_cam, meta.intrinsics())
         return {
             "box": np.concatenate([joints_px.min(axis=0), joints_px.max(axis=0)]),
             "wrist_cam": joints_cam[0],
             "joints_cam": joints_cam,
-            "pose": np.concatenate([_rotation_to_cv(pose[:3]), pose[3:]]),
+            "pose": np.concatenate([turned(_HALF_TURN, pose[:3]), pose[3:]]),
             "betas": betas,
-            "trans": trans,
+            "trans": root_cam - wrist_rest,
+            "root_cam": root_cam,
         }
 
 
@@ -160,7 +161,7 @@ class _Meta:
                 f"{self._path}: {field} has shape {value.shape}, expected {shape}; "
                 "download it again"
             )
-        if not (np.abs(value) < _LARGEST).all():
+        if not (np.abs(value) < LARGEST_LABEL).all():
             raise UserError(
                 f"{self._path}: {field} holds NaN or a number beyond any sense; download it again"
             )
@@ -169,7 +170,7 @@ class _Meta:
     def intrinsics(self):
         # Taken as it is: the half pixel between conventions is below the labels' own error.
         K = self.array("camMat", (3, 3))
-        if K[0, 0] <= 0 or K[1, 1] <= 0 or np.abs(K[2] - [0, 0, 1]).max() > 1e-6:
+        if not is_camera(K):
             raise UserError(f"{self._path}: camMat is no camera matrix; download it again")
         return K
 
@@ -177,23 +178,6 @@ class _Meta:
 def _evaluation_labels(meta):
     wrist = meta.array("handJoints3D", (3,)) * GL_TO_CV
     return {"box": meta.array("handBoundingBox", (4,)), "wrist_cam": wrist}
-
-
-def _rest_wrist(hand):
-    # J0 is linear in the betas: (3,) and (3, 10), in numpy, so that readers need no JAX.
-    row = np.asarray(hand.joint_regressor, np.float64)[0]
-    base = row @ np.asarray(hand.v_template, np.float64)
-    return base, np.einsum("v,vck->ck", row, np.asarray(hand.shapedirs, np.float64))
-
-
-def _rotation_to_cv(rotvec):
-    # F is half a turn about x, the quaternion (0, 1, 0, 0): F q = (-x, w, -z, y).
-    angle = np.linalg.norm(rotvec)
-    w, (x, y, z) = np.cos(angle / 2), rotvec * (np.sinc(angle / (2 * np.pi)) / 2)
-    w, vector = -x, np.array([w, -z, y])
-    w, vector = (w, vector) if w >= 0 else (-w, -vector)
-    sine = np.linalg.norm(vector)
-    return 2 * vector if sine < 1e-12 else vector * (2 * np.arctan2(sine, w) / sine)
 
 
 def _read_names(root, split):

@@ -8,7 +8,9 @@ its joints are what the official file says.
 
 from pathlib import Path
 
+from amvur_jax.data.freihand import FOLDERS, FreiHAND
 from amvur_jax.data.ho3d import HO3D
+from amvur_jax.data.mixture import LABELS, Limited, Mixture
 from amvur_jax.errors import UserError
 
 LAYOUTS = ("ho3d_v2", "ho3d_v3", "freihand")
@@ -19,7 +21,7 @@ def open_dataset(root, split="train", hand=None):
     """Open a split of the data set in a folder.
 
     Args:
-      root: the folder of an official HO-3D v2 or v3.
+      root: the folder of an official HO-3D v2 or v3 or FreiHAND, or one that build_dataset.py made.
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel that the labels are for; None = the embedded one.
 
@@ -31,4 +33,43 @@ def open_dataset(root, split="train", hand=None):
     """
     if split not in SPLITS:
         raise UserError(f"split={split!r}: a data set has the splits train and evaluation")
-    return HO3D(Path(root), split, hand)
+    root = Path(root)
+    if any((root / f"{folder}_K.json").is_file() for folder in FOLDERS.values()):
+        return FreiHAND(root, split, hand)
+    return HO3D(root, split, hand)
+
+
+def open_training(settings, hand=None):
+    """Open what a run trains on.
+
+    Args:
+      settings: config.data: `root`, or `mix` with a (root, weight) or (root, weight, labels) for
+        each data set; labels is one of mixture.LABELS.
+      hand: the mano_jax.HandModel that the labels are for; None = the embedded one.
+
+    Returns:
+      The Mixture.
+
+    Raises:
+      UserError: an entry is malformed, or a data set is not as it should be.
+    """
+    entries = [_entry(entry) for entry in settings.mix] or [(settings.root, 1.0, "all")]
+    datasets = []
+    for root, _, labels in entries:
+        dataset = open_dataset(root, "train", hand)
+        datasets.append(dataset if labels == "all" else Limited(dataset, labels))
+    return Mixture(tuple(datasets), tuple(weight for _, weight, _ in entries))
+
+
+def _entry(entry):
+    try:
+        root, weight, labels = entry if len(entry) == 3 else (*entry, "all")
+        weight = float(weight)
+        if not 0 < weight < float("inf") or labels not in LABELS or not isinstance(root, str):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UserError(
+            f"config.data.mix: {entry!r} is no (root, weight) or (root, weight, labels) with a "
+            f"positive weight and labels of {', '.join(LABELS)}"
+        ) from None
+    return root, weight, labels
