@@ -1,15 +1,20 @@
 """Checkpoints: the only place that knows Orbax.
 
-A run's folder holds checkpoints/STEP/ with three items: `model` {"params", "batch_stats"}, `optimizer`
-(plain nested dictionaries) and `config` (JSON), so that a checkpoint is enough to run the network.
+A run's folder holds checkpoints/STEP/ with the items `model` {"params", "batch_stats"}, `average` (the
+parameters' moving average, where there is one), `training` (optimiser and counters, plain nested
+dictionaries), `place` (in the data, JSON) and `config` (JSON): enough to run the network, and to go on.
+
+A checkpoint is written beside its place and renamed when it is whole, while training goes on.
 """
 
+import contextlib
 import logging
 import pathlib
 
 import flax.serialization
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from amvur_jax.errors import UserError
 
@@ -19,31 +24,114 @@ logging.getLogger("absl").addFilter(
 )
 
 
-def manager(run_folder, keep=None):
-    """The Orbax manager of a run's `checkpoints` folder, which it makes if it is missing."""
+def manager(run_folder, keep=None, best=None):
+    """The Orbax manager of a run's `checkpoints` folder, which it makes if it is missing.
+
+    Args:
+      run_folder: the run's folder.
+      keep: how many of the newest stay; None for all.
+      best: name of a score; the checkpoint with the lowest stays too.
+    """
     folder = pathlib.Path(run_folder).absolute() / "checkpoints"
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+    policy = None
+    if keep:
+        best_one = BestN(
+            get_metric_fn=lambda scores: -scores[best], n=1, keep_checkpoints_without_metrics=False
+        )
+        policy = AnyPreservationPolicy([LatestN(keep), best_one] if best else [LatestN(keep)])
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policy,
+        create=True,
+        # what a run that was killed had not finished writing
+        cleanup_tmp_directories=True,
+    )
     return ocp.CheckpointManager(folder, options=options, item_handlers=_handlers())
 
 
 def _handlers():
     return {
         "model": ocp.StandardCheckpointHandler(),
-        "optimizer": ocp.StandardCheckpointHandler(),
+        "average": ocp.StandardCheckpointHandler(),
+        "training": ocp.StandardCheckpointHandler(),
+        "place": ocp.JsonCheckpointHandler(),
         "config": ocp.JsonCheckpointHandler(),
     }
 
 
-def save(checkpoints, step, model, optimizer_state, config):
-    """Start to write step's checkpoint; call checkpoints.wait_until_finished() before the exit."""
-    checkpoints.save(
-        step,
-        args=ocp.args.Composite(
-            model=ocp.args.StandardSave(model),
-            optimizer=ocp.args.StandardSave(flax.serialization.to_state_dict(optimizer_state)),
-            config=ocp.args.JsonSave(config),
-        ),
-    )
+class Saver:
+    """Writes a run's checkpoints in the background.
+
+    Args:
+      checkpoints: of `manager`.
+      config: the run's config, a nested dictionary.
+    """
+
+    def __init__(self, checkpoints, config):
+        self._checkpoints, self._config = checkpoints, config
+        self._step = None
+
+    def save(self, step, state, place, scores=None):
+        """Start to write a checkpoint.
+
+        Args:
+          step: its number.
+          state: of amvur_jax.train_step; it may be donated afterwards.
+          place: in the data, of the batch that comes next.
+          scores: {name: number} of the validation at this step, or None.
+        Raises:
+          UserError: the one before could not be written.
+        """
+        with self._explained():
+            self._checkpoints.wait_until_finished()
+        items = {
+            "model": ocp.args.StandardSave(state["model"]),
+            "training": ocp.args.StandardSave(_training(state)),
+            "place": ocp.args.JsonSave(place),
+            "config": ocp.args.JsonSave(self._config),
+        }
+        if "average" in state:
+            items["average"] = ocp.args.StandardSave(state["average"])
+        self._step = step
+        with self._explained():
+            self._checkpoints.save(step, args=ocp.args.Composite(**items), metrics=scores)
+
+    def check(self):
+        """Raise a UserError where the checkpoint that is being written has failed."""
+        with self._explained():
+            self._checkpoints.check_for_errors()
+
+    def finish(self):
+        """Wait until everything is written.
+
+        Raises:
+          UserError: it could not be.
+        """
+        with self._explained():
+            self._checkpoints.wait_until_finished()
+
+    def close(self):
+        """Stop writing; what is half written is waited for."""
+        with contextlib.suppress(Exception):  # `finish` has told what went wrong
+            self._checkpoints.close()
+
+    @contextlib.contextmanager
+    def _explained(self):
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            good = [s for s in self._checkpoints.all_steps(read=True) if s != self._step]
+            last = f"the one of step {max(good)} is intact" if good else "there is none before it"
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{self._checkpoints.directory}: the checkpoint of step {self._step} could not be "
+                f"written ({reason}); {last}. Make room or choose another --workdir, and start again."
+            ) from error
+
+
+def _training(state):
+    """What of a state is neither model nor average, as plain nested dictionaries."""
+    rest = {name: value for name, value in state.items() if name not in ("model", "average")}
+    return flax.serialization.to_state_dict(rest)
 
 
 def save_model(run_folder, model, config):
@@ -52,6 +140,18 @@ def save_model(run_folder, model, config):
         items = {"model": ocp.args.StandardSave(model), "config": ocp.args.JsonSave(config)}
         checkpoints.save(0, args=ocp.args.Composite(**items))
         checkpoints.wait_until_finished()
+
+
+def newest(run_folder):
+    """The step of a run's newest checkpoint, 0 where there is none."""
+    folder = pathlib.Path(run_folder).absolute() / "checkpoints"
+    return max(_steps(folder), default=0)
+
+
+def _steps(folder):
+    """Steps whose checkpoint is whole: its folder gets its name last."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return [int(p.name) for p in inside if p.name.isdigit() and (p / "model").is_dir()]
 
 
 def find(path):
@@ -64,11 +164,7 @@ def find(path):
     if path.name.isdigit() and (path / "model").is_dir():
         return path.parent, int(path.name)
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
-    steps = [
-        int(p.name)
-        for p in (folder.iterdir() if folder.is_dir() else ())
-        if p.name.isdigit() and (p / "model").is_dir()
-    ]
+    steps = _steps(folder)
     if not steps:
         raise UserError(
             f"{path}: no checkpoint here. Give a run's folder (with checkpoints/STEP/ in it) or one "
@@ -80,9 +176,13 @@ def find(path):
 def read_config(path):
     """The configuration, a nested dictionary, that travels with a checkpoint."""
     folder, step = find(path)
+    return _read_json(folder, step, "config")
+
+
+def _read_json(folder, step, item):
     with open_manager(folder) as checkpoints:
-        restored = checkpoints.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
-    return restored["config"]
+        args = ocp.args.Composite(**{item: ocp.args.JsonRestore()})
+        return checkpoints.restore(step, args=args)[item]
 
 
 def open_manager(folder):
@@ -90,17 +190,45 @@ def open_manager(folder):
     return ocp.CheckpointManager(folder, options=options, item_handlers=_handlers())
 
 
-def restore_model(path, shapes):
+def restore_model(path, shapes, averaged=False):
     """Restore {"params", "batch_stats"} into the structure of `shapes`.
 
     Args:
       path: a run's folder, its `checkpoints`, or one step's folder.
       shapes: the tree of jax.ShapeDtypeStruct that the network expects.
+      averaged: the parameters' moving average in their place, where the run has kept one.
     Raises:
       UserError: no checkpoint, or one of another architecture.
     """
     folder, step = find(path)
-    return _restore(folder, step, "model", shapes)
+    model = _restore(folder, step, "model", shapes)
+    if averaged and (folder / str(step) / "average").is_dir():
+        model = model | {"params": _restore(folder, step, "average", shapes["params"])}
+    return model
+
+
+def restore_state(path, shapes):
+    """Restore a run's newest state, onto whatever devices `shapes` names.
+
+    Args:
+      path: a run's folder.
+      shapes: the state's tree of jax.ShapeDtypeStruct, with shardings.
+    Returns:
+      The state, and the place in the data of the batch that comes next.
+    Raises:
+      UserError: no checkpoint, or one of another architecture.
+    """
+    folder, step = find(path)
+    state = {"model": _restore(folder, step, "model", shapes["model"])}
+    if "average" in shapes:  # where it was asked for only now, it starts from the parameters
+        item = "average" if (folder / str(step) / "average").is_dir() else "model"
+        target = shapes["average"] if item == "average" else shapes["model"]
+        restored = _restore(folder, step, item, target)
+        state["average"] = restored if item == "average" else restored["params"]
+    training = _restore(folder, step, "training", _training(shapes))
+    rest = {name: value for name, value in shapes.items() if name not in state}
+    state |= flax.serialization.from_state_dict(rest, training)
+    return state, _read_json(folder, step, "place")
 
 
 def restore_part(path, model):
@@ -127,14 +255,6 @@ def restore_part(path, model):
     return {kind: parts | restored[kind] for kind, parts in model.items()}
 
 
-def restore_optimizer(path, step, optimizer_state):
-    """The optimiser's state of that step, in the structure of `optimizer_state`."""
-    shapes = jax.tree.map(as_shape, flax.serialization.to_state_dict(optimizer_state))
-    folder, _ = find(path)
-    restored = _restore(folder, step, "optimizer", shapes)
-    return flax.serialization.from_state_dict(optimizer_state, restored)
-
-
 def as_shape(leaf):
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
 
@@ -143,9 +263,9 @@ def _restore(folder, step, item, shapes):
     with open_manager(folder) as checkpoints:
         stored = checkpoints.item_metadata(step)[item]
         check_same(folder / str(step) / item, stored, shapes)
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
-            lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes
+            lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=s.sharding or device), shapes
         )
         args = ocp.args.Composite(**{item: ocp.args.StandardRestore(target)})
         return checkpoints.restore(step, args=args)[item]

@@ -37,6 +37,10 @@ def network(config):
             f"config.model.camera: {built.camera!r} is not known; use 'perspective' or "
             "'weak_perspective'"
         )
+    if built.dtype not in ("float32", "bfloat16"):
+        raise UserError(
+            f"config.model.dtype: {built.dtype!r} is not known; use 'float32' or 'bfloat16'"
+        )
     if built.image_size % 32:
         raise UserError(f"config.model.image_size: {built.image_size} is not a multiple of 32")
     return Network(built)

@@ -3,16 +3,13 @@
 import pathlib
 import time
 
-import jax
-import numpy as np
-
 from amvur_jax import configuration, draw, inference
 from amvur_jax.baselines import mean_hand
-from amvur_jax.data.frame import project
 from amvur_jax.data.samples import make_sample
 from amvur_jax.data.sources import open_dataset
 from amvur_jax.data.synthetic import make_synthetic
 from amvur_jax.evaluate import Scoring, evaluate, predictions, write_json
+from amvur_jax.overview import overview
 from amvur_jax.predict import predict
 from amvur_jax.train import train
 
@@ -47,30 +44,12 @@ def table(rows):
     return "\n".join(lines)
 
 
-def overview(predictor, dataset, count=6):
-    """Contact sheet of `count` evaluation frames: crop, ground truth, prediction, uncertainty, texture."""
-    joints, vertices = dataset.ground_truth
-    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
-    samples = [make_sample(dataset.frame(int(i)), predictor.size) for i in chosen]
-    sharp = [make_sample(dataset.frame(int(i)), draw.PANEL) for i in chosen]
-    images = np.stack([s["image"] for s in samples])
-    outputs = jax.device_get(predictor(images))
-    rows = []
-    for n, i in enumerate(chosen):
-        crop, K = sharp[n]["image"], sharp[n]["K"]
-        truth = draw.mesh(vertices[i], predictor.hand.faces, K, draw.PANEL, image=crop)
-        truth = draw.skeleton(truth, project(joints[i], K) / draw.PANEL)
-        pictures = draw.panels(predictor, outputs, images, n, background=crop)
-        rows.append({"crop": crop, "ground truth": truth, **pictures})
-    return draw.sheet(rows)
-
-
 def run(config, output, frames=(1200, 150), seed=0):
     """Make the data, train, evaluate and predict into `output`; print the table and return its rows.
 
     Args:
       config: configs/synthetic_weak.py or one like it; its data.root is set here.
-      output: folder: data/, checkpoints/, tensorboard/, config.json, pred.zip, scores.json,
+      output: folder: data/, checkpoints/, tensorboard/, manifest.json, pred.zip, scores.json,
         overview.png, prediction/.
       frames: how many training and evaluation frames.
       seed: of the data.

@@ -79,7 +79,7 @@ def load(path):
     config = checkpoint.read_config(path)
     network, hand = configuration.network(config), configuration.hand(config)
     shapes = jax.eval_shape(network.init, jax.random.key(0))
-    return Predictor(network, hand, checkpoint.restore_model(path, shapes), config)
+    return Predictor(network, hand, checkpoint.restore_model(path, shapes, averaged=True), config)
 
 
 def untrained(config):

@@ -1,5 +1,7 @@
 """The optimiser and its learning-rate schedules."""
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from amvur_jax.errors import UserError
@@ -22,6 +24,20 @@ def learning_rate(train):
     return optax.join_schedules([warmup, after], [train.warmup_steps])
 
 
-def make_optimizer(train):
-    """Adam(0.9, 0.999) without weight decay, as published, on the configured schedule."""
-    return optax.adam(learning_rate(train), b1=0.9, b2=0.999)
+def make_optimizer():
+    """Adam(0.9, 0.999) without weight decay, as published; the step multiplies by the learning rate."""
+    return optax.scale_by_adam(b1=0.9, b2=0.999)
+
+
+def scaled_to_norm(gradients, norm, largest):
+    """Gradients of a known norm, scaled down to `largest` where they exceed it; 0 leaves them."""
+    if not largest:
+        return gradients
+    scale = jnp.minimum(1.0, largest / jnp.maximum(norm, 1e-12))
+    return jax.tree.map(lambda g: g * scale, gradients)
+
+
+def moving_average(average, params, step, decay):
+    """The parameters' exponential moving average; the first steps, when all changes, count for less."""
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)

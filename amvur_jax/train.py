@@ -1,65 +1,224 @@
 """Training: one file, read from top to bottom."""
 
+import concurrent.futures
 import functools
 import json
-import os
-import pathlib
-import time
+import signal
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-from tensorboardX import SummaryWriter
-from tqdm import tqdm
+from jax.experimental import multihost_utils
 
-from amvur_jax import checkpoint, configuration
+from amvur_jax import checkpoint, configuration, sharding
 from amvur_jax.data.pipeline import train_batches
-from amvur_jax.data.sources import open_training
+from amvur_jax.data.prefetch import DevicePrefetch
+from amvur_jax.data.sources import open_dataset, open_training
 from amvur_jax.errors import UserError
 from amvur_jax.functional import count_parameters
-from amvur_jax.images import normalize
-from amvur_jax.models.amvur import normal_noise
-from amvur_jax.objectives import objective
+from amvur_jax.inference import Predictor
+from amvur_jax.journal import Journal
+from amvur_jax.manifest import write_manifest
 from amvur_jax.optimizer import learning_rate, make_optimizer
+from amvur_jax.overview import overview
+from amvur_jax.startup import Stopwatch
+from amvur_jax.train_step import init_state, make_step, state_of
 
 
-def make_step(network, hand, loss, optimizer, seed):
-    """The jitted step (model, optimizer_state, batch, step) -> (model, optimizer_state, metrics).
+def train(config, workdir, dry_run=False):
+    """Train as configured, into workdir/{checkpoints,tensorboard,manifest.json}; goes on where it stopped.
 
-    model is {"params", "batch_stats"}; `paint` (static) is how many samples are rendered.
+    Args:
+      config: ml_collections.ConfigDict, see configs/default.py.
+      workdir: the run's folder.
+      dry_run: compile, print what the run would take, and stop; nothing is written.
+    Returns:
+      The trained {"params", "batch_stats"}, or None from a dry run.
+    Raises:
+      UserError: a field, the data set or the folder is not as it should be, a checkpoint could not be
+        written, or the loss was not finite too often.
+      SystemExit: with 0, after SIGTERM, when the checkpoint is written.
     """
-    size = network.config.image_size
-    regressor = hand.joint_regressor_21(network.config.regressor_tips)
-    root_key = jax.random.key(seed)
+    stopwatch = Stopwatch()
 
-    @functools.partial(jax.jit, static_argnames="paint", donate_argnums=(0, 1))
-    def train_step(model, optimizer_state, batch, step, paint):
-        noise_key, dropout_key = jax.random.split(jax.random.fold_in(root_key, step))
-        image = normalize(batch["image"])
-
-        def loss_of(params):
-            outputs, stats = network.apply(
-                {"params": params, "batch_stats": model["batch_stats"]},
-                image,
-                hand,
-                train=True,
-                key=dropout_key,
-                noise=normal_noise(noise_key),
-                paint=paint,
+    # ---- parts: everything that can be wrong with the input is found here, before anything is written
+    with stopwatch.part("data"):
+        settings = configuration.to_dict(config)
+        network, loss = configuration.network(config), configuration.loss(config)
+        hand = configuration.hand(config)
+        dataset = open_training(config.data, hand)
+        if len(dataset) < config.train.batch_size:
+            raise UserError(
+                f"config.train.batch_size: {config.train.batch_size} is more than the {len(dataset)} "
+                "training frames"
             )
-            total, terms = objective(outputs, batch, image, regressor, hand, loss, size)
-            return total, (stats, terms)
+        learning_rate(config.train)  # complains of an unknown schedule
+        validate = None  # the scores of a {"params", "batch_stats"}, every config.eval.every steps
+        drawn = pictured(dataset, config) if config.train.picture_every else None
+    steps = config.train.steps
 
-        (total, (stats, terms)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            model["params"]
+    # ---- mesh
+    mesh = sharding.make_mesh()
+    sharding.check_batch(config.train.batch_size, config.train.accumulate, mesh)
+    first = jax.process_index() == 0
+
+    # ---- input
+    batches = DevicePrefetch(
+        train_batches(
+            dataset,
+            size=network.config.image_size,
+            batch_size=config.train.batch_size,
+            seed=config.seed,
+            workers=config.data.workers,
+            augmentation=configuration.augmentation(config),
+            cache=config.data.cache,
+            strict=config.data.strict,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        ),
+        sharding.over_batch(mesh),
+    )
+
+    # ---- step: compiled before there is a state, each variant once
+    optimizer = make_optimizer()
+    init = functools.partial(init_state, network, optimizer, config.train)
+    shapes = jax.eval_shape(init, jax.random.key(config.seed))
+    shardings = sharding.of_state(shapes, mesh, config.train.shard_parameters)
+    shapes = sharding.with_shardings(shapes, shardings)
+    train_step = make_step(
+        network, hand, loss, optimizer, config.train, config.seed, mesh, shardings
+    )
+
+    def paint_at(step):
+        on = loss.photometric > 0 and step >= loss.photometric_from * steps
+        return loss.photometric_samples if on else 0
+
+    # ---- state: from this run's newest checkpoint, from init_from, or fresh; born where it belongs
+    start = checkpoint.newest(workdir) if workdir else 0
+    if start:
+        check_same_run(workdir, settings)
+    if config.init_from:
+        checkpoint.find(config.init_from)
+    if dry_run:
+        with stopwatch.part("data"):
+            batch = next(batches)
+        describe(network, train_step, shapes, batch, paint_at(steps - 1), mesh, stopwatch)
+        batches.close()
+        return None
+    if start >= steps:
+        print(f"{workdir}: all {steps} steps are done", flush=True)
+        return checkpoint.restore_model(workdir, shapes["model"])
+    with stopwatch.part("state"):
+        if start:
+            state, place = checkpoint.restore_state(workdir, shapes)
+            batches.set_state(place)
+        elif config.init_from:
+            model = jax.jit(network.init)(jax.random.key(config.seed))
+            model = checkpoint.restore_part(config.init_from, model)
+            fresh = functools.partial(state_of, optimizer=optimizer, settings=config.train)
+            state = jax.jit(fresh, out_shardings=shardings)(jax.device_get(model))
+        else:
+            state = jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
+        jax.block_until_ready(state)
+    with stopwatch.part("data"):
+        batch = next(batches)
+    compiler = concurrent.futures.ThreadPoolExecutor(1)
+
+    @functools.cache
+    def compiled(paint):
+        return compiler.submit(lambda: train_step.lower(shapes, batch_shapes, paint).compile())
+
+    batch_shapes = jax.tree.map(checkpoint.as_shape, batch)
+    with stopwatch.part("compile"):
+        compiled(paint_at(start)).result()
+    compiled(paint_at(steps - 1))  # meanwhile, for when the rendered loss comes in
+
+    # ---- what a person sees
+    saver = checkpoint.Saver(
+        checkpoint.manager(workdir, config.train.keep, config.train.best_metric), settings
+    )
+    if first:
+        write_manifest(workdir, settings, start)
+    parameters = count_parameters(state["model"]["params"])
+    if first:
+        note = (
+            f"step {start} of {steps}, {parameters / 1e6:.1f} M parameters, {len(dataset)} frames"
         )
-        updates, optimizer_state = optimizer.update(gradients, optimizer_state, model["params"])
-        params = optax.apply_updates(model["params"], updates)
-        metrics = {"total": total, **terms, "gradient_norm": optax.tree.norm(gradients)}
-        return {"params": params, "batch_stats": stats}, optimizer_state, metrics
+        where = f"{mesh.size} x {jax.devices()[0].device_kind}"
+        print(f"{workdir}: {note}, {where}", flush=True)
+    journal = Journal(workdir, config.train, start, batches.names, writes=first)
 
-    return train_step
+    def inferred():
+        """What inference would use of the state, on this process's first device."""
+        model = state["model"] | {"params": state.get("average", state["model"]["params"])}
+        return sharding.local_copy(model, mesh)
+
+    # ---- loop
+    stop = Stop()
+    try:
+        for step in range(start, steps):
+            done = step + 1
+            # everything that goes to a device or comes from it is asked for, not found on the way
+            with jax.transfer_guard("disallow"):
+                state, metrics = compiled(paint_at(step)).result()(state, batch)
+                journal.add(done, metrics)
+            if step == start:
+                with stopwatch.part("first step"):
+                    jax.block_until_ready(metrics)
+                if first:
+                    print(stopwatch, flush=True)
+            place = batches.get_state()
+            if done < steps:
+                with journal.waiting_for_data():
+                    batch = next(batches)
+            last = done == steps or stop.asked(done)
+            scores = None
+            if validate and (done % config.eval.every == 0 or done == steps):
+                with journal.paused():
+                    scores = validate(inferred())
+                journal.scalars("eval", scores, done)
+            if drawn and first and (done % config.train.picture_every == 0 or done == steps):
+                with journal.paused():
+                    picture = overview(Predictor(network, hand, inferred(), settings), drawn, 3)
+                journal.picture("predictions", picture, done)
+            if last or scores or done % config.train.checkpoint_every == 0:
+                saver.save(done, state, place, scores)
+            saver.check()
+            if last:
+                break
+        journal.flush()
+        saver.finish()
+    finally:
+        stop.forget()
+        journal.close()
+        saver.close()
+        batches.close()
+        compiler.shutdown(wait=False, cancel_futures=True)
+    if done < steps:
+        print(f"{workdir}: stopped by SIGTERM, saved at step {done}", flush=True)
+        raise SystemExit(0)
+    return state["model"]
+
+
+class Stop:
+    """Whether SIGTERM has asked for the end; with several processes all learn of it at the same step."""
+
+    def __init__(self):
+        self._asked, self._several = False, jax.process_count() > 1
+        # JAX listens itself where there are several processes.
+        self._before = None if self._several else signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number, frame):
+        self._asked = True
+
+    def asked(self, step):
+        """Whether to end after this step; every process has to ask."""
+        if self._several:
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._asked
+
+    def forget(self):
+        """Give the signal back to who had it."""
+        if not self._several:
+            signal.signal(signal.SIGTERM, self._before)
 
 
 def check_same_run(workdir, config):
@@ -73,114 +232,32 @@ def check_same_run(workdir, config):
         )
 
 
-def write_config(workdir, config):
-    """Write config.json, whole or not at all."""
-    path = pathlib.Path(workdir) / "config.json"
-    text = json.dumps(config, indent=2)
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
-def train(config, workdir):
-    """Train as configured, into workdir/{checkpoints,tensorboard,config.json}; goes on where it stopped.
-
-    Args:
-      config: ml_collections.ConfigDict, see configs/default.py.
-      workdir: the run's folder.
-    Returns:
-      The trained {"params", "batch_stats"}.
-    Raises:
-      UserError: a field, the data set or the folder is not as it should be, or the loss is not finite.
-    """
-    # ---- parts: everything that can be wrong with the input is found here, before anything is written
-    settings = configuration.to_dict(config)
-    network, loss = configuration.network(config), configuration.loss(config)
-    hand = configuration.hand(config)
-    optimizer = make_optimizer(config.train)
-    dataset = open_training(config.data, hand)
-    if len(dataset) < config.train.batch_size:
-        raise UserError(
-            f"config.train.batch_size: {config.train.batch_size} is more than the {len(dataset)} "
-            "training frames"
-        )
-    steps, size = config.train.steps, network.config.image_size
-
-    # ---- state: fresh, from init_from, or from this run's newest checkpoint
-    init = jax.jit(network.init)
-    shapes = jax.eval_shape(init, jax.random.key(config.seed))
-    if config.init_from:
-        checkpoint.find(config.init_from)
-    checkpoints = checkpoint.manager(workdir, keep=config.train.keep)
-    start = checkpoints.latest_step() or 0
-    if start:
-        check_same_run(workdir, settings)
-        model = checkpoint.restore_model(workdir, shapes)
-        optimizer_state = jax.jit(optimizer.init)(model["params"])
-        optimizer_state = checkpoint.restore_optimizer(workdir, start, optimizer_state)
-    else:
-        model = init(jax.random.key(config.seed))
-        if config.init_from:
-            model = checkpoint.restore_part(config.init_from, model)
-        optimizer_state = jax.jit(optimizer.init)(model["params"])
-    write_config(workdir, settings)
-    train_step = make_step(network, hand, loss, optimizer, config.seed)
-    rate = learning_rate(config.train)
-
-    # ---- input
-    batches = train_batches(
-        dataset,
-        size=size,
-        batch_size=config.train.batch_size,
-        seed=config.seed,
-        start_step=start,
-        workers=config.data.workers,
-        augmentation=configuration.augmentation(config),
-        cache=config.data.cache,
-        strict=config.data.strict,
-    )
-
-    # ---- loop
-    def paint_at(step):
-        on = loss.photometric > 0 and step >= loss.photometric_from * steps
-        return loss.photometric_samples if on else 0
-
-    parameters = count_parameters(model["params"])
-    note = f"step {start} of {steps}, {parameters / 1e6:.1f} M parameters, {len(dataset)} frames"
-    print(f"{workdir}: {note}, {jax.devices()[0].device_kind}", flush=True)
-    writer = SummaryWriter(str(pathlib.Path(workdir) / "tensorboard"))
-    progress = tqdm(total=steps, initial=start, unit="step", desc="train", dynamic_ncols=True)
-    seen, since = 0, time.perf_counter()
+def pictured(dataset, config):
+    """The frames that are drawn during training: of the evaluation split where there is one."""
+    root = dataset.datasets[0].root
     try:
-        for step in range(start, steps):
-            batch = {k: jnp.asarray(v) for k, v in next(batches).items()}
-            model, optimizer_state, metrics = train_step(
-                model, optimizer_state, batch, np.int32(step), paint_at(step)
-            )
-            progress.update()
-            seen += 1
-            done = step + 1
-            if done % config.train.log_every == 0 or done == steps:
-                values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-                speed = seen * config.train.batch_size / (time.perf_counter() - since)
-                seen, since = 0, time.perf_counter()
-                if not np.isfinite(values["total"]):
-                    bad = [k for k, v in values.items() if not np.isfinite(v)]
-                    raise UserError(
-                        f"the loss is not finite at step {done} ({', '.join(bad)}); the last checkpoint in "
-                        f"{workdir}/checkpoints is from before. Try a lower config.train.learning_rate "
-                        "or config.loss.data_term='mu'."
-                    )
-                progress.set_postfix(loss=f"{values['total']:.4f}", images_s=f"{speed:.0f}")
-                for name, value in values.items():
-                    writer.add_scalar(f"train/{name}", value, done)
-                writer.add_scalar("train/learning_rate", float(rate(step)), done)
-                writer.add_scalar("train/images_per_second", speed, done)
-            if done % config.train.checkpoint_every == 0 or done == steps:
-                checkpoint.save(checkpoints, done, model, optimizer_state, settings)
-    finally:
-        progress.close()
-        writer.close()
-        checkpoints.wait_until_finished()
-        checkpoints.close()
-    return model
+        return open_dataset(root, "evaluation")
+    except UserError:
+        return dataset.datasets[0]
+
+
+def describe(network, train_step, shapes, batch, paint, mesh, stopwatch):
+    """Compile the step, and print what it takes."""
+    with stopwatch.part("compile"):
+        compiled = train_step.lower(
+            shapes, jax.tree.map(checkpoint.as_shape, batch), paint
+        ).compile()
+    memory, mib = compiled.memory_analysis(), 2**20
+    flops = compiled.cost_analysis().get("flops", float("nan"))
+    kept = memory.argument_size_in_bytes / mib
+    lines = {
+        "devices": f"{mesh.size} x {jax.devices()[0].device_kind}, {jax.process_count()} process(es)",
+        "parameters": f"{count_parameters(shapes['model']['params']):,}",
+        "work a step": f"{flops / 1e9:.2f} GFLOP on each device",
+        "memory": f"{kept:.1f} MiB of state and batch, {memory.temp_size_in_bytes / mib:.1f} MiB of "
+        "temporaries on each device",
+        "compiled in": f"{stopwatch.seconds['compile']:.1f} s",
+    }
+    lines |= {f"batch {name}": f"{value.dtype}{list(value.shape)}" for name, value in batch.items()}
+    width = max(map(len, lines))
+    print("\n".join(f"{name:{width}s}  {text}" for name, text in lines.items()), flush=True)

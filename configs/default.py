@@ -53,6 +53,8 @@ def get_config():
     c.model.texture_layers = 4
     c.model.texture_heads = 12
     c.model.dropout = 0.1
+    # Backbone and attention compute in it; parameters, statistics, losses and geometry are in float32.
+    c.model.dtype = "float32"  # or "bfloat16"
     # Read 2D joints off the finest map by soft-argmax and feed them back (not in the published model).
     c.model.keypoint_head = False
     # Start the rotation, pose and camera heads near zero (the published model: only some of them).
@@ -91,7 +93,16 @@ def get_config():
     c.train.learning_rate = 5e-5
     c.train.schedule = "step"  # a tenth from half of the steps on; or "cosine" to zero
     c.train.warmup_steps = 0
+    c.train.clip_norm = 0.0  # gradients are scaled down to this norm; 0: as they are
+    c.train.accumulate = 1  # a batch is computed in so many parts, one after the other
+    c.train.remat = False  # compute the backbone twice instead of keeping what it computed
+    c.train.ema_decay = 0.0  # of the averaged parameters that inference then uses; 0: none
+    c.train.freeze_batch_norm = False  # running statistics, gains and biases stay as they start
+    c.train.shard_parameters = False  # each device keeps a part of the parameters; else all of them
+    c.train.bad_steps = 10  # in a row, whose loss or gradient is not finite, until the run stops
     c.train.checkpoint_every = 1000
-    c.train.keep = 3  # newest checkpoints that stay on disk
+    c.train.keep = 3  # newest checkpoints that stay on disk, beside the best
+    c.train.best_metric = "pa_mpjpe_mm"  # of the validation scores; the lowest is the best
     c.train.log_every = 20
+    c.train.picture_every = 500  # steps between the pictures in TensorBoard; 0: none
     return c

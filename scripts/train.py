@@ -1,24 +1,44 @@
-"""Train AMVUR: checkpoints, TensorBoard events and the config go to --workdir.
+"""Train AMVUR: checkpoints, TensorBoard events and a manifest go to --workdir.
 
     python scripts/train.py --config=configs/synthetic_weak.py --workdir=runs/synthetic_weak
+    python scripts/train.py --config=configs/ho3d_weak.py --config.data.root=DIR --dry_run
+    srun --ntasks-per-node=1 python scripts/train.py --config=configs/ho3d_weak.py --workdir=DIR
 
 Any field of the config can be set: --config.train.batch_size=8. Started again on the same workdir it
-goes on from the newest checkpoint.
+goes on from the newest checkpoint, on as many devices as there are. SIGTERM saves and ends it.
 """
 
 from absl import flags
 from ml_collections import config_flags
 
-from amvur_jax import cli
+from amvur_jax import cli, startup
+from amvur_jax.errors import UserError
 from amvur_jax.train import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/*.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-flags.mark_flags_as_required(["config", "workdir"])
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Compile, print parameters, FLOPs, memory and a batch's shapes, and stop."
+)
+_CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    startup.cache_folder(),
+    "Folder of compiled code for the next start; empty for none.",
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0 of several; under srun it is found by itself."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+flags.mark_flags_as_required(["config"])
 
 
 def main():
-    train(_CONFIG.value, _WORKDIR.value)
+    if not (_WORKDIR.value or _DRY_RUN.value):
+        raise UserError("--workdir=DIR is needed: the folder of the run")
+    startup.keep_compiled(_CACHE.value)
+    startup.meet_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    train(_CONFIG.value, _WORKDIR.value or "", _DRY_RUN.value)
 
 
 if __name__ == "__main__":

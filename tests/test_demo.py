@@ -20,7 +20,7 @@ def test_the_demo_leaves_everything_that_it_promises(tmp_path, capsys):
         "scores.json",
         "overview.png",
         "tensorboard",
-        "config.json",
+        "manifest.json",
     }
     assert promised <= left
     assert set(rows) == {"untrained network", "mean hand", "trained network"}

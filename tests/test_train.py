@@ -9,11 +9,12 @@ import jax
 import numpy as np
 import pytest
 from tensorboard_events import scalars
-from tiny import tiny_config
+from tiny import tiniest_config, tiny_config
 from trees import write_ho3d
 
-from amvur_jax import checkpoint, configuration, inference
+from amvur_jax import checkpoint, configuration, inference, journal
 from amvur_jax.data.ho3d import HO3D
+from amvur_jax.data.pipeline import train_batches
 from amvur_jax.errors import UserError
 from amvur_jax.evaluate import evaluate
 from amvur_jax.predict import parse_box, predict
@@ -31,12 +32,14 @@ def tree(tmp_path_factory):
 def run(tree, tmp_path_factory):
     """A run of four steps, and the parameters that it ended with."""
     folder = tmp_path_factory.mktemp("run")
-    return folder, train(tiny_config(tree), folder)
+    return folder, train(tiny_config(tree, picture_every=4), folder)
 
 
 def test_a_run_leaves_what_others_rely_on(run):
     folder, model = run
-    assert (folder / "config.json").is_file()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["config"]["train"]["steps"] == 4
+    assert manifest["launches"][0]["devices"]["count"] == len(jax.devices())
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"2", "4"}
     shapes = jax.tree.map(checkpoint.as_shape, model)
     restored = checkpoint.restore_model(folder, shapes)
@@ -44,7 +47,10 @@ def test_a_run_leaves_what_others_rely_on(run):
     jax.tree.map(np.testing.assert_array_equal, restored, model)
     logged = scalars(folder / "tensorboard")
     assert {step for step, _ in logged["train/total"]} == {1, 2, 3, 4}
-    assert {"train/p_joints_2d", "train/photometric", "train/learning_rate"} <= set(logged)
+    promised = ("p_joints_2d", "photometric", "learning_rate", "gradient_norm", "skipped")
+    promised += ("images_per_second", "data_wait_share")
+    assert {f"train/{name}" for name in promised} <= set(logged)
+    assert [step for step, _ in logged["predictions"]] == [4]
 
 
 def test_started_again_it_goes_on_to_the_same_parameters(run, tree, tmp_path):
@@ -134,7 +140,7 @@ def test_a_box_off_the_picture_writes_nothing(run, tree, tmp_path):
 
 def test_another_architecture_is_refused_and_nothing_is_lost(run, tree):
     folder, _ = run
-    before = (folder / "config.json").read_bytes()
+    before = (folder / "manifest.json").read_bytes()
     config = tiny_config(tree)
     config.model.layers = 2
     with pytest.raises(UserError, match=r"another config\.model"):
@@ -143,14 +149,76 @@ def test_another_architecture_is_refused_and_nothing_is_lost(run, tree):
     with pytest.raises(UserError, match="encoder0/layers/layer1"):
         train(config, folder.parent / "other")
     # a start that failed leaves nothing that a corrected one trips over
-    assert not (folder.parent / "other" / "config.json").exists()
-    assert (folder / "config.json").read_bytes() == before
+    assert not (folder.parent / "other" / "manifest.json").exists()
+    assert (folder / "manifest.json").read_bytes() == before
 
 
 def test_a_diverging_run_stops_with_the_step(tree, tmp_path):
-    config = tiny_config(tree, learning_rate=float("nan"), warmup_steps=0)
+    config = tiniest_config(tree, learning_rate=float("nan"), warmup_steps=0, bad_steps=1)
     with pytest.raises(UserError, match="not finite at step 2"):
         train(config, tmp_path)
+    left = [json.loads((tmp_path / "bad_steps" / f"{n}.json").read_text()) for n in (1, 2)]
+    names = HO3D(tree).names
+    for n, record in enumerate(left):
+        batches = train_batches(HO3D(tree), 32, 2, seed=0, start_step=n)
+        assert record["frames"] == [names[i] for i in next(batches)["index"]]
+    # the parameters that are saved are those that the run began with
+    assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name == "2"]
+
+
+def test_nothing_is_compiled_after_the_first_steps(tree, tmp_path, monkeypatch):
+    compiled, at_step = [], {}
+    add = journal.Journal.add
+
+    def counted(self, step, metrics):
+        add(self, step, metrics)
+        at_step[step] = len(compiled)
+
+    monkeypatch.setattr(journal.Journal, "add", counted)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    config = tiniest_config(tree, steps=8)
+    train(config, tmp_path)
+    assert at_step[2] > 0
+    assert at_step[8] == at_step[2]
+
+
+def test_the_host_reads_no_metrics_that_are_not_there(tmp_path):
+    class Slow:
+        read = 0
+
+        def copy_to_host_async(self):
+            pass
+
+        def is_ready(self):
+            return False
+
+        def __array__(self, *args, **kwargs):
+            Slow.read += 1
+            return np.float32(0)
+
+    settings = tiny_config("").train
+    metrics = {n: Slow() for n in ("total", "skipped", "skipped_in_a_row")} | {"frames": {}}
+    diary = journal.Journal(tmp_path, settings, 0, None)
+    for step in range(1, 5):
+        diary.add(step, dict(metrics))
+    assert Slow.read == 0
+    diary.flush()
+    assert Slow.read == 12
+    diary.close()
+
+
+def test_a_dry_run_tells_what_it_takes_and_writes_nothing(tree, tmp_path, capsys):
+    config = tiniest_config(tree)
+    assert train(config, tmp_path / "run", dry_run=True) is None
+    shown = capsys.readouterr().out
+    state = inference.untrained(configuration.to_dict(config)).state
+    count = sum(leaf.size for leaf in jax.tree.leaves(state["params"]))
+    assert f"{count:,}" in shown
+    for word in ("GFLOP", "MiB of temporaries", "uint8[2, 32, 32, 3]"):
+        assert word in shown
+    assert not (tmp_path / "run").exists()
 
 
 def test_more_samples_than_frames_is_refused_before_anything_is_written(tree, tmp_path):

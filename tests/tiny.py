@@ -25,5 +25,14 @@ def tiny_config(root, **train):
     c.train.warmup_steps = 1
     c.train.checkpoint_every = 2
     c.train.log_every = 1
+    c.train.picture_every = 0
     c.train.update(train)
+    return c
+
+
+def tiniest_config(root, **train):
+    """A backbone without stages and nothing rendered, for tests of what is around the network."""
+    c = tiny_config(root, **train)
+    c.model.backbone.modules = (0, 0, 0)
+    c.loss.photometric = 0.0
     return c

@@ -38,6 +38,7 @@ class AmvurConfig:
     texture_layers: int = 4
     texture_heads: int = 12
     dropout: float = 0.1
+    dtype: str = "float32"  # of backbone and attention; the rest is in float32
     keypoint_head: bool = False
     centred_heads: bool = False
     camera_init: tuple = (0.45, 0.1, 0.45, 0.0)
@@ -158,7 +159,16 @@ class Amvur(nnx.Module):
         )
 
     def __call__(
-        self, image, hand, *, train=False, key=None, noise=no_noise, token_mask=None, paint=None
+        self,
+        image,
+        hand,
+        *,
+        train=False,
+        key=None,
+        noise=no_noise,
+        token_mask=None,
+        paint=None,
+        remat=False,
     ):
         """Reconstruct the hand in a crop.
 
@@ -170,12 +180,13 @@ class Amvur(nnx.Module):
           noise: shape -> array, the eps of the samples.
           token_mask: (B,216,1), 1 = keep, or None.
           paint: how many samples, from the first, get a texture and are rendered; None for all.
+          remat: compute the backbone's activations again for the gradient, in place of keeping them.
         Returns:
           Outputs.
         """
         config = self.config
         encoder_key, texture_key = (None, None) if key is None else jax.random.split(key)
-        g, maps = self.backbone(image, train)
+        g, maps = self.backbone(image.astype(config.dtype), train, remat)
         joints_2d_map = None
         if config.keypoint_head:
             joints_2d_map, feature = self.keypoints(maps[0])
@@ -245,7 +256,9 @@ class Amvur(nnx.Module):
         for i in range(len(self.config.hidden)):
             block_key = None if key is None else jax.random.fold_in(key, i)
             block = getattr(self, f"encoder{i}")
-            x, log_var = block(x, shared, token_mask, rate=rate, key=block_key)
+            x, log_var = block(
+                x, shared, token_mask, rate=rate, key=block_key, dtype=self.config.dtype
+            )
             shared = token_mask = None
         return x, log_var
 
@@ -310,7 +323,7 @@ class Amvur(nnx.Module):
             viewed = vertices + shift[:, None]
             light = render.PointLight(position_cam=shift + jnp.array([0.0, 0.0, -2.0]))
         features = vertex_features(maps, positions, unit if quirks else None, quirks=quirks)
-        rgb, _ = self.texture(features, rate=config.dropout, key=key)
+        rgb, _ = self.texture(features, rate=config.dropout, key=key, dtype=config.dtype)
         fragments = render.rasterize(viewed, hand.faces, K, (size, size))
         visible = render.visible_vertices(fragments, hand.faces, vertices.shape[-2])
         rgb = rgb * visible[..., None]

@@ -66,10 +66,18 @@ def upsample_nearest(x, factor):
     return x.reshape(b, h * factor, w * factor, c)
 
 
-def chain(modules, x, train):
-    """Apply the modules of a `numbered` dictionary one after the other."""
+def chain(modules, x, train, remat=False):
+    """Apply the modules of a `numbered` dictionary one after the other.
+
+    remat: keep only what goes from one to the next, and compute the rest again for the gradient.
+    """
+
+    def apply(module, x):
+        return module(x, train)
+
+    apply = nnx.remat(apply) if remat else apply
     for module in modules.values():
-        x = module(x, train)
+        x = apply(module, x)
     return x
 
 
@@ -112,7 +120,10 @@ class HighResolutionModule(nnx.Module):
 
 
 class HRNet(nnx.Module):
-    """image (B,H,W,3), ImageNet-normalised -> pooled (B,features), maps at 1/4, 1/8, 1/16 of H x W."""
+    """image (B,H,W,3), ImageNet-normalised -> pooled (B,features), maps at 1/4, 1/8, 1/16 of H x W.
+
+    Computes in the image's type; pooled is in float32.
+    """
 
     def __init__(self, size: HRNetSize, *, rngs):
         channels = [size.width * 2**b for b in range(4)]
@@ -149,15 +160,15 @@ class HRNet(nnx.Module):
         )
         self.final = ConvNorm(head[3], size.features, 1, use_bias=True, rngs=rngs)
 
-    def __call__(self, image, train=False):
+    def __call__(self, image, train=False, remat=False):
         x = self.stem2(self.stem1(image, train), train)
-        x = chain(self.stage1, x, train)
+        x = chain(self.stage1, x, train, remat)
         maps = [branch(x, train) for branch in self.transition1.values()]
-        maps = chain(self.stage2, maps, train)
-        maps = chain(self.stage3, [*maps, self.transition2(maps[-1], train)], train)
-        maps = chain(self.stage4, [*maps, self.transition3(maps[-1], train)], train)
+        maps = chain(self.stage2, maps, train, remat)
+        maps = chain(self.stage3, [*maps, self.transition2(maps[-1], train)], train, remat)
+        maps = chain(self.stage4, [*maps, self.transition3(maps[-1], train)], train, remat)
         y, *rest = [inc(x, train) for inc, x in zip(self.increase.values(), maps)]
         for step, x in zip(self.downsample.values(), rest):
             y = x + step(y, train)
-        pooled = self.final(y, train).mean((1, 2))
+        pooled = self.final(y, train).astype(jnp.float32).mean((1, 2))
         return pooled, maps[:3]

@@ -22,6 +22,7 @@ class KeypointHead(nnx.Module):
     def __call__(self, features):
         """features (B,H,W,C) -> joints (B,21,2) in [0,1] of the crop, feature (B,features)."""
         b, h, w, _ = features.shape
+        features = features.astype(jnp.float32)
         weights = jax.nn.softmax(self.heatmap(features).reshape(b, h * w, 21), 1)
         rows, columns = jnp.meshgrid(
             (jnp.arange(h) + 0.5) / h, (jnp.arange(w) + 0.5) / w, indexing="ij"

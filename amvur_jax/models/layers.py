@@ -10,11 +10,20 @@ HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 BERT_NORMAL = nnx.initializers.normal(0.02)
 
 
+def as_input(arrays, *, dtype=None, inexact=True):
+    """Cast a layer's (input, parameters...) to the input's type: who calls it chooses the precision."""
+    return tuple(None if a is None else a.astype(arrays[0].dtype) for a in arrays)
+
+
 def linear(in_features, out_features, *, rngs, kernel_init=TORCH_UNIFORM, bias_init=None):
     """An nnx.Linear with a bias, initialised as PyTorch does unless said otherwise."""
-    bias_init = bias_init or nnx.initializers.zeros_init()
     return nnx.Linear(
-        in_features, out_features, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs
+        in_features,
+        out_features,
+        kernel_init=kernel_init,
+        bias_init=bias_init or nnx.initializers.zeros_init(),
+        promote_dtype=as_input,
+        rngs=rngs,
     )
 
 
@@ -35,6 +44,7 @@ class BatchNorm(nnx.Module):
     """Batch normalisation over all axes but the last, as torch.nn.BatchNorm2d (eps 1e-5, decay 0.9).
 
     flax's own keeps the biased running variance; PyTorch's, and so the published weights', is unbiased.
+    Statistics and arithmetic are in float32, the result in the input's type.
     """
 
     def __init__(self, features, *, scale=1.0):
@@ -44,18 +54,20 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(jnp.ones(features))
 
     def __call__(self, x, train):
+        dtype, x = x.dtype, x.astype(jnp.float32)
         if train:
             axes = tuple(range(x.ndim - 1))
             count = x.size // x.shape[-1]
             mean = x.mean(axes)
             var = jnp.maximum((x**2).mean(axes) - mean**2, 0)
             unbiased = var * (count / max(count - 1, 1))
-            self.mean[...] = 0.9 * self.mean[...] + 0.1 * mean
-            self.var[...] = 0.9 * self.var[...] + 0.1 * unbiased
+            # set_value and not [...]: that one asks a tracer for its sharding, seconds in the whole network
+            self.mean.set_value(0.9 * self.mean[...] + 0.1 * mean)
+            self.var.set_value(0.9 * self.var[...] + 0.1 * unbiased)
         else:
             mean, var = self.mean[...], self.var[...]
         gain = self.scale[...] / jnp.sqrt(var + 1e-5)
-        return x * gain + (self.bias[...] - mean * gain)
+        return (x * gain + (self.bias[...] - mean * gain)).astype(dtype)
 
 
 class ConvNorm(nnx.Module):
@@ -74,6 +86,7 @@ class ConvNorm(nnx.Module):
             padding=((pad, pad), (pad, pad)),
             use_bias=use_bias,
             kernel_init=HE_NORMAL,
+            promote_dtype=as_input,
             rngs=rngs,
         )
         self.norm = BatchNorm(features)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import BERT_NORMAL, dropout, linear
+from amvur_jax.models.layers import BERT_NORMAL, as_input, dropout, linear
 
 JOINT_TOKENS = 21
 
@@ -32,8 +32,9 @@ class Attention(nnx.Module):
             return x.reshape(*x.shape[:-1], self.heads, -1)
 
         q, k, v = split(self.query(queries)), split(self.key(sources)), split(self.value(sources))
-        logits = jnp.einsum("...qhd,...khd->...hqk", q, k) / jnp.sqrt(q.shape[-1])
-        weights = dropout(jax.nn.softmax(logits, -1), rate, key)
+        logits = jnp.einsum("...qhd,...khd->...hqk", q, k, preferred_element_type=jnp.float32)
+        weights = jax.nn.softmax(logits / jnp.sqrt(q.shape[-1]), -1)
+        weights = dropout(weights, rate, key).astype(v.dtype)
         out = jnp.einsum("...hqk,...khd->...qhd", weights, v)
         return out.reshape(*queries.shape[:-1], -1)
 
@@ -52,9 +53,9 @@ class BertLayer(nnx.Module):
     def __call__(self, x, rate, key):
         k1, k2, k3 = keys_for(key, 3)
         a = dropout(self.attention_out(self.attention(x, x, rate, k1)), rate, k2)
-        a = self.attention_norm(x + a)
+        a = self.attention_norm(x + a).astype(x.dtype)
         y = self.feed_forward_out(jax.nn.gelu(self.feed_forward_in(a), approximate=False))
-        return self.feed_forward_norm(a + dropout(y, rate, k3))
+        return self.feed_forward_norm(a + dropout(y, rate, k3)).astype(x.dtype)
 
 
 def token_linear(layer, tokens, shared, mask):
@@ -70,7 +71,7 @@ def token_linear(layer, tokens, shared, mask):
     Returns:
       (B,N,out).
     """
-    kernel, bias = layer.kernel[...], layer.bias[...]
+    _, kernel, bias = as_input((tokens, layer.kernel[...], layer.bias[...]))
     channels = tokens.shape[-1]
     y = tokens @ kernel[:channels]
     if shared is not None:
@@ -101,15 +102,19 @@ class TokenBlock(nnx.Module):
         if log_var:
             self.log_var_head = bert_linear(hidden, out, rngs)
 
-    def __call__(self, tokens, shared=None, mask=None, *, rate=0.0, key=None):
-        """tokens (B,N,C), shared (B,G) or None, mask (B,N,1) or None -> (B,N,out), log_var or None."""
+    def __call__(self, tokens, shared=None, mask=None, *, rate=0.0, key=None, dtype=jnp.float32):
+        """tokens (B,N,C), shared (B,G) or None, mask (B,N,1) or None -> (B,N,out), log_var or None.
+
+        dtype: of the attention; what it reads and gives, metres in the last block, stays in float32.
+        """
         embed_key, cross_key, *layer_keys = keys_for(key, 2 + len(self.layers))
-        x = token_linear(self.embed, tokens, shared, mask)
-        x = dropout(x + self.positions[: x.shape[1]], rate, embed_key)
+        embedded = jax.tree.map(lambda a: a.astype(dtype), (tokens, shared, mask))
+        x = token_linear(self.embed, *embedded)
+        x = dropout(x + self.positions[: x.shape[1]].astype(dtype), rate, embed_key)
         joints, vertices = x[:, :JOINT_TOKENS], x[:, JOINT_TOKENS:]
         vertices = vertices + self.cross_attention(vertices, joints, rate, cross_key)
         for layer, layer_key in zip(self.layers.values(), layer_keys):
             vertices = layer(vertices, rate, layer_key)
-        x = jnp.concatenate([joints, vertices], 1)
+        x = jnp.concatenate([joints, vertices], 1).astype(jnp.float32)
         y = self.head(x) + token_linear(self.residual, tokens, shared, mask)
         return y, self.log_var_head(x) if self.has_log_var else None

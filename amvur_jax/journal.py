@@ -1,0 +1,153 @@
+"""What a person sees of a run: progress bar, TensorBoard, and the steps that went wrong."""
+
+import collections
+import contextlib
+import json
+import pathlib
+import time
+
+import jax
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from amvur_jax.errors import UserError
+
+# Steps that the device may have in its queue before the host waits for one.
+_IN_FLIGHT = 8
+
+
+class Journal:
+    """Takes each step's metrics while they are still being computed, and reads them when they are there.
+
+    Args:
+      workdir: the run's folder.
+      settings: config.train.
+      start: the step that the run goes on from.
+      names: function of a batch's {"index", "source"} to its frames' names.
+      writes: whether this process writes (the first does).
+    """
+
+    def __init__(self, workdir, settings, start, names, writes=True):
+        self._folder, self._settings, self._names = pathlib.Path(workdir), settings, names
+        self._writer = SummaryWriter(str(self._folder / "tensorboard")) if writes else None
+        self._bar = tqdm(
+            total=settings.steps,
+            initial=start,
+            unit="step",
+            desc="train",
+            dynamic_ncols=True,
+            disable=not writes,
+        )
+        self._waiting = collections.deque()
+        self._reset()
+
+    def _reset(self):
+        self._since, self._steps, self._data_seconds, self._paused = (
+            time.perf_counter(),
+            0,
+            0.0,
+            0.0,
+        )
+
+    @contextlib.contextmanager
+    def waiting_for_data(self):
+        """Time what the device may have waited for."""
+        start = time.perf_counter()
+        yield
+        self._data_seconds += time.perf_counter() - start
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Time that is not the training's, of validation and of pictures."""
+        start = time.perf_counter()
+        yield
+        self._paused += time.perf_counter() - start
+
+    def add(self, step, metrics):
+        """Take the metrics of a step; read those of earlier steps that are there.
+
+        Raises:
+          UserError: too many steps in a row were not finite.
+        """
+        for value in jax.tree.leaves(metrics):
+            value.copy_to_host_async()
+        self._waiting.append((step, metrics))
+        while self._waiting and (
+            len(self._waiting) > _IN_FLIGHT or self._waiting[0][1]["total"].is_ready()
+        ):
+            self._read(*self._waiting.popleft())
+
+    def flush(self):
+        """Read all that was taken."""
+        while self._waiting:
+            self._read(*self._waiting.popleft())
+
+    def _read(self, step, metrics):
+        metrics = jax.device_get(metrics)
+        frames = metrics.pop("frames")
+        values = {name: float(value) for name, value in metrics.items()}
+        self._bar.update()
+        self._steps += 1
+        if values["skipped_in_a_row"]:
+            self._report(step, values, frames)
+        if step % self._settings.log_every == 0 or step == self._settings.steps:
+            self._log(step, values)
+
+    def _log(self, step, values):
+        elapsed = max(time.perf_counter() - self._since - self._paused, 1e-9)
+        speed = self._steps * self._settings.batch_size / elapsed
+        share = min(self._data_seconds / elapsed, 1.0)
+        self._reset()
+        self._bar.set_postfix(
+            loss=f"{values['total']:.4f}", images_s=f"{speed:.0f}", data=f"{share:.0%}"
+        )
+        rates = {"images_per_second": speed, "data_wait_share": share}
+        self.scalars("train", values | rates, step)
+
+    def scalars(self, group, values, step):
+        """Write {name: number} to TensorBoard."""
+        if self._writer:
+            for name, value in values.items():
+                self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def picture(self, name, picture, step):
+        """Write a picture (H,W,3) uint8 to TensorBoard."""
+        if self._writer:
+            self._writer.add_image(name, picture, step, dataformats="HWC")
+
+    def _report(self, step, values, frames):
+        """Say which step was left out and why, save its frames, and stop where there are too many."""
+        bad = [name for name, value in values.items() if not np.isfinite(value)]
+        names = self._names(frames)
+        folder = self._folder / "bad_steps"
+        path = folder / f"{step}.json"
+        record = {
+            "step": step,
+            "not_finite": bad,
+            "values": {name: repr(value) for name, value in values.items()},
+            "frames": names,
+            "index": np.asarray(frames["index"]).tolist(),
+        }
+        if self._writer:
+            folder.mkdir(exist_ok=True)
+            path.write_text(json.dumps(record, indent=2) + "\n")
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        what = ", ".join(bad) if bad else "the update"
+        self._bar.write(
+            f"step {step} is left out: {what} not finite; {int(values['skipped'])} so far. Its frames, "
+            f"in {path}: {shown}"
+        )
+        allowed = self._settings.bad_steps
+        if values["skipped_in_a_row"] > allowed:
+            raise UserError(
+                f"the loss is not finite at step {step}, nor was it in the {allowed} steps before it "
+                f"({what}); their frames are in {folder}. The parameters are those of before. Try a "
+                "lower config.train.learning_rate or config.loss.data_term='mu'."
+            )
+
+    def close(self):
+        """Close the bar and TensorBoard's file."""
+        self._bar.close()
+        if self._writer:
+            self._writer.close()
