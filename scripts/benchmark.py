@@ -22,7 +22,7 @@ SUITES = tuple(
     sorted(
         path.stem
         for path in pathlib.Path(measure.__file__).parent.glob("*.py")
-        if path.stem not in ("__init__", "measure")
+        if path.stem not in ("__init__", "measure", "torch_network", "workload")
     )
 )
 

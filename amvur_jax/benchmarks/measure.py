@@ -9,7 +9,7 @@ import time
 
 import jax
 
-LIBRARIES = ("jax", "flax", "grain", "numpy", "opencv-python-headless", "torch")
+LIBRARIES = ("jax", "flax", "grain", "numpy", "opencv-python-headless", "torch", "timm")
 
 
 def machine():

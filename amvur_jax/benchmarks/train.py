@@ -1,0 +1,81 @@
+"""Speed of the training step, and beside it the same network in PyTorch where that is installed."""
+
+import importlib.util
+
+import jax
+from ml_collections import ConfigDict
+
+from amvur_jax import sharding
+from amvur_jax.benchmarks import measure, workload
+from amvur_jax.functional import Network
+from amvur_jax.objectives import LossConfig
+from amvur_jax.optimizer import make_optimizer
+from amvur_jax.train_step import init_state, make_step
+
+SETTINGS = ConfigDict(
+    {
+        "learning_rate": 1e-5,
+        "steps": 1000,
+        "schedule": "step",
+        "warmup_steps": 0,
+        "clip_norm": 0.0,
+        "accumulate": 1,
+        "remat": False,
+        "ema_decay": 0.0,
+        "freeze_batch_norm": False,
+    }
+)
+
+
+def run(quick):
+    """Yield one row a case and contender.
+
+    `ours` has no rendered loss, as PyTorch's has not; `ours, rendered` renders every sample.
+    """
+    hand = workload.hand()
+    torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
+    mesh, optimizer = sharding.make_mesh(jax.devices()[:1]), make_optimizer()
+    for size, count, dtype in workload.cases(quick):
+        network = Network(workload.settings(size, dtype))
+        state = jax.jit(lambda key, network=network: init_state(network, optimizer, SETTINGS, key))(
+            jax.random.key(0)
+        )
+        shardings = sharding.of_state(state, mesh)
+        step = make_step(
+            network, hand, LossConfig(data_term="mu"), optimizer, SETTINGS, 0, mesh, shardings
+        )
+        batch = workload.batch(size, count)
+        functions, flops, more = {}, {}, {}
+        for name, paint in (("ours", 0), ("ours, rendered", None)):
+            placed = jax.tree.map(jax.numpy.copy, jax.device_put(state, shardings))
+            compiled, compile_s, temporaries = measure.compile_jitted(step, placed, batch, paint)
+            flops[name] = compiled.cost_analysis().get("flops", float("nan"))
+            more[name] = {"compile_s": compile_s, "temporaries_mib": temporaries}
+            functions[name] = _stepper(compiled, placed, batch)
+        if torch_too:
+            from amvur_jax.benchmarks import torch_network
+
+            functions |= torch_network.training(network.config, count, dtype)
+        seconds = measure.median_seconds(functions, 3 if quick else 7)
+        for name, value in seconds.items():
+            yield workload.row(
+                f"{size}, batch {count}, {dtype}: {name}",
+                value,
+                count,
+                flops.get(name, flops["ours"]),
+                dtype,
+                quick,
+                of_ours=value / seconds["ours"],
+                **more.get(name, {}),
+            )
+
+
+def _stepper(compiled, state, batch):
+    """A function of no arguments that takes the next step."""
+    held = [state]
+
+    def step():
+        held[0], metrics = compiled(held[0], batch)
+        return metrics
+
+    return step

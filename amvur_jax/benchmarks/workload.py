@@ -1,0 +1,100 @@
+"""What the speed of the network is measured on: two sizes of it, batches of noise, the device's peak."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from amvur_jax import configuration, sharding
+from amvur_jax.benchmarks import measure
+from amvur_jax.models.amvur import AmvurConfig
+from amvur_jax.models.hrnet import HRNetSize
+
+# configs/synthetic_weak.py's, from which the demo learns; the published one is AmvurConfig's default.
+SMALL = AmvurConfig(
+    image_size=64,
+    pose_components=15,
+    backbone=HRNetSize(16, (1, 1, 1), (2, 2, 2), 1, 32, (8, 16, 32, 64), 512),
+    hidden=(64, 32, 16),
+    outputs=(64, 32, 3),
+    layers=1,
+    texture_hidden=48,
+    texture_layers=1,
+    texture_heads=2,
+    dropout=0.0,
+)
+SIZES = {"small": SMALL, "w64": AmvurConfig(dropout=0.0)}
+
+
+def cases(quick):
+    """(name of the size, batch, dtype) of every case: what the device can do in minutes."""
+    if quick:
+        return [("small", 2, "float32")]
+    if jax.default_backend() == "cpu":
+        # No CPU of ours computes in bfloat16: one case shows what it costs.
+        small = [("small", n, "float32") for n in (1, 8, 64)] + [("small", 8, "bfloat16")]
+        return [*small, ("w64", 1, "float32"), ("w64", 4, "float32")]
+    return [
+        (size, batch, dtype)
+        for size in SIZES
+        for batch in (1, 8, 64)
+        for dtype in ("float32", "bfloat16")
+    ]
+
+
+def settings(size, dtype):
+    """The AmvurConfig of a case."""
+    return dataclasses.replace(SIZES[size], dtype=dtype)
+
+
+def batch(size, count):
+    """A training batch of noise, of amvur_jax.data.samples' shapes, on the device."""
+    rng = np.random.default_rng(0)
+    side = SIZES[size].image_size
+    arrays = {
+        "image": rng.integers(0, 255, (count, side, side, 3), np.uint8),
+        "K": np.tile(
+            np.array([[2 * side, 0, side / 2], [0, 2 * side, side / 2], [0, 0, 1]]), (count, 1, 1)
+        ),
+        "joints_2d": rng.uniform(0.3, 0.7, (count, 21, 2)),
+        "joints_cam": rng.normal([0, 0, 0.6], 0.05, (count, 21, 3)),
+        "joints_valid": np.ones((count, 21)),
+        "betas": np.zeros((count, 10)),
+        "pose": np.zeros((count, 48)),
+        **{name: np.ones(count) for name in ("has_image", "has_3d", "has_mesh")},
+    }
+    images = arrays.pop("image")
+    arrays = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
+    return jax.device_put(
+        arrays | {"image": images, "index": np.arange(count, dtype=np.int32)},
+        sharding.over_batch(sharding.make_mesh(jax.devices()[:1])),
+    )
+
+
+@functools.cache
+def peak_flops(dtype, quick=False):
+    """Measured operations a second of a large matrix product."""
+    n = 512 if quick else 2048 if jax.default_backend() == "cpu" else 8192
+    a = jnp.ones((n, n), dtype)
+    product = jax.jit(jnp.matmul)
+    seconds = measure.median_seconds({"product": lambda: product(a, a)}, 5)["product"]
+    return 2 * n**3 / seconds
+
+
+def hand():
+    """The embedded hand."""
+    return configuration.hand({"hand": ""})
+
+
+def row(name, seconds, count, flops, dtype, quick, **more):
+    """One row: a case's time, images a second, and share of the measured peak."""
+    return {
+        "case": name,
+        "ms": 1e3 * seconds,
+        "images_s": count / seconds,
+        "gflop": flops / 1e9,
+        "share_of_peak": flops / seconds / peak_flops(dtype, quick),
+        **more,
+    }
