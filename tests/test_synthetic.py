@@ -10,6 +10,7 @@ import pytest
 
 from amvur_jax.data import synthetic
 from amvur_jax.data.ho3d import HO3D
+from amvur_jax.data.ho3d_writer import encode_depth
 from amvur_jax.data.synthetic import make_synthetic
 from amvur_jax.errors import UserError
 from mano_jax import load_hand
@@ -193,6 +194,6 @@ def test_sequences_have_exactly_the_frames_asked_for(train):
 
 def test_depth_images_are_within_half_a_step():
     depth = np.random.default_rng(0).uniform(0, 8, (5, 7))
-    encoded = synthetic.encode_depth(depth).astype(float)
+    encoded = encode_depth(depth).astype(float)
     decoded = (encoded[..., 0] + 256 * encoded[..., 1]) * 0.00012498664727900177
     assert np.abs(decoded - depth).max() <= 0.000063

@@ -77,10 +77,19 @@ class HO3D:
         return Frame(
             name=name,
             index=i,
-            image=read_image(_image_path(folder / "rgb", number)),
+            image=read_image(self.image_path(i)),
             K=meta.intrinsics(),
             **labels,
         )
+
+    def image_path(self, i):
+        """The file of one picture.
+
+        Raises:
+          UserError: it is missing.
+        """
+        sequence, number = self.names[i].split("/")
+        return _image_path(self.root / self.split / sequence / "rgb", number)
 
     @functools.cached_property
     def ground_truth(self):
