@@ -36,7 +36,13 @@ def test_amvur_does_not_import_scripts_or_configs():
 
 
 @pytest.mark.parametrize(
-    ("library", "home"), [("orbax", "checkpoint.py"), ("torch", "convert_torch.py")]
+    ("library", "home"),
+    [
+        ("orbax", "checkpoint.py"),
+        ("torch", "convert_torch.py"),
+        ("tensorflow_datasets", "records.py"),
+        ("array_record", "records.py"),
+    ],
 )
 def test_one_place_for(library, home):
     users = [
