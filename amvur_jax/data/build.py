@@ -29,8 +29,8 @@ from amvur_jax.data.sources import open_dataset, splits_of
 from amvur_jax.data.whole_files import write_whole
 from amvur_jax.errors import UserError
 
-# What a set is good for unless the flags say otherwise: any turn, and crops a quarter larger.
-REACH = Augmentation(jitter_px=5.0, rotation=180.0, scale=0.25, shift=0.0)
+# What a set is good for unless the flags say otherwise: any turn, and crops a fifth larger.
+REACH = Augmentation(jitter_px=5.0, rotation=180.0, scale=0.2, shift=0.1)
 REPORT = "report.json"
 _BLOCK = 16  # px: JPEG's own blocks
 _PROBES = 16
