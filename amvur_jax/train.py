@@ -7,7 +7,6 @@ import pathlib
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from tensorboardX import SummaryWriter
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from amvur_jax import checkpoint, configuration
 from amvur_jax.data.pipeline import train_batches
+from amvur_jax.data.prefetch import DevicePrefetch
 from amvur_jax.data.sources import open_training
 from amvur_jax.errors import UserError
 from amvur_jax.functional import count_parameters
@@ -128,7 +128,7 @@ def train(config, workdir):
     rate = learning_rate(config.train)
 
     # ---- input
-    batches = train_batches(
+    host_batches = train_batches(
         dataset,
         size=size,
         batch_size=config.train.batch_size,
@@ -139,6 +139,7 @@ def train(config, workdir):
         cache=config.data.cache,
         strict=config.data.strict,
     )
+    batches = DevicePrefetch(host_batches)
 
     # ---- loop
     def paint_at(step):
@@ -153,7 +154,7 @@ def train(config, workdir):
     seen, since = 0, time.perf_counter()
     try:
         for step in range(start, steps):
-            batch = {k: jnp.asarray(v) for k, v in next(batches).items()}
+            batch = next(batches)
             model, optimizer_state, metrics = train_step(
                 model, optimizer_state, batch, np.int32(step), paint_at(step)
             )
@@ -179,6 +180,7 @@ def train(config, workdir):
             if done % config.train.checkpoint_every == 0 or done == steps:
                 checkpoint.save(checkpoints, done, model, optimizer_state, settings)
     finally:
+        host_batches.close()
         progress.close()
         writer.close()
         checkpoints.wait_until_finished()

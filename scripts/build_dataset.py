@@ -25,7 +25,7 @@ _HAND = flags.DEFINE_string(
 _LOSSLESS = flags.DEFINE_bool(
     "lossless", False, "Keep whole pictures as they are, not JPEGs of the region about the hand."
 )
-_QUALITY = flags.DEFINE_integer("quality", 95, "Of those JPEGs.", lower_bound=1, upper_bound=100)
+_QUALITY = flags.DEFINE_integer("quality", 90, "Of those JPEGs.", lower_bound=1, upper_bound=100)
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at the first frame that is not as it should be.")
 _WORKERS = flags.DEFINE_integer("workers", 0, "Processes; 0 = one per core.", lower_bound=0)
 _SHARD = flags.DEFINE_integer("shard_frames", 1024, "Frames of a shard.", lower_bound=1)

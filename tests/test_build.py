@@ -76,7 +76,7 @@ def test_records_give_the_samples_of_the_tree(trees, hand, tmp_path, layout, los
             one, other = (make_sample(f, 224, r, REACH) for f, r in zip((one, other), rngs))
             assert_same(one, other, but=() if lossless else ("image",))
             difference = one["image"].astype(float) - other["image"]
-            # Of a JPEG of quality 95: nothing is missing at the edges of the region.
+            # Of a JPEG of quality 90: nothing is missing at the edges of the region.
             assert np.abs(difference).mean() < 2.5 and np.abs(difference[[0, -1]]).mean() < 4
     for one, other in zip(tree.ground_truth, built.ground_truth):
         np.testing.assert_array_equal(one, other)

@@ -30,7 +30,7 @@ from amvur_jax.data.whole_files import write_whole
 from amvur_jax.errors import UserError
 
 # What a set is good for unless the flags say otherwise: any turn, and crops a fifth larger.
-REACH = Augmentation(jitter_px=5.0, rotation=180.0, scale=0.2, shift=0.1)
+REACH = Augmentation(jitter_px=5.0, rotation=180.0, scale=0.2, shift=0.0)
 REPORT = "report.json"
 _BLOCK = 16  # px: JPEG's own blocks
 _PROBES = 16
@@ -49,7 +49,7 @@ class Settings:
     """
 
     lossless: bool = False
-    quality: int = 95
+    quality: int = 90
     reach: Augmentation = REACH
     shard_frames: int = 1024
     strict: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 
 PADDING_PX = 10.0
 SIDE_RANGE_PX = (50.0, 640.0)
-JITTER_SIGMAS = 4.0
+JITTER_SIGMAS = 3.0
 # The published crop shows 200/224 of the square that its intrinsics assume: the part that the
 # backbone saw is what is kept here, for both.
 SHOWN = 200.0 / 224.0
