@@ -202,7 +202,9 @@ def change(path, **fields):
 def test_bad_frames_are_left_out_and_named(damaged, hand, tmp_path):
     meta = next((damaged / "evaluation").glob("*/meta/0001.pkl"))
     change(meta, handBoundingBox=np.array([900.0, 10, 990, 90]))
-    report = build("ho3d_v2", damaged, tmp_path / "set", hand, workers=1)
+    # Shards of which nothing is left are among them.
+    settings = Settings(shard_frames=2)
+    report = build("ho3d_v2", damaged, tmp_path / "set", hand, settings, workers=1)
     assert json.loads((tmp_path / "set/report.json").read_text()) == report
     reasons = [entry["reason"] for entry in report["train"]["skipped"]]
     wanted = [
@@ -223,6 +225,7 @@ def test_bad_frames_are_left_out_and_named(damaged, hand, tmp_path):
     )
     built = open_dataset(tmp_path / "set", "train", hand)
     assert [name[-4:] for name in built.names] == ["0004"]
+    assert built.frame(0).name == built.names[0]
     evaluation = open_dataset(tmp_path / "set", "evaluation", hand)
     assert len(evaluation) == len(evaluation.ground_truth[0]) == EVALUATION - 1
     text = summary_text(report)
@@ -268,5 +271,8 @@ def test_a_set_that_lost_a_part_is_not_taken_for_whole(trees, hand, tmp_path, da
 def test_the_source_must_be_what_it_is_called(trees, hand, tmp_path):
     with pytest.raises(UserError, match="is ho3d_v3, not --dataset=ho3d_v2"):
         build("ho3d_v2", trees / "ho3d_v3", tmp_path / "set", hand, workers=1)
+    build("ho3d_v2", trees / "ho3d_v2", tmp_path / "set", hand, workers=1)
+    with pytest.raises(UserError, match="is built already"):
+        build("ho3d_v2", tmp_path / "set", tmp_path / "again", hand, workers=1)
     with pytest.raises(UserError, match=r"train\.txt: not found"):
-        build("ho3d_v2", tmp_path, tmp_path / "set", hand, workers=1)
+        build("ho3d_v2", tmp_path, tmp_path / "again", hand, workers=1)

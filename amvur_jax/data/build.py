@@ -74,6 +74,8 @@ def build(layout, source, output, hand, settings=Settings(), workers=0):
         where strict, a frame is not as it should be.
     """
     output = Path(output)
+    if (Path(source) / SUMMARY).is_file():
+        raise UserError(f"--source={source}: is built already; give the official data set")
     datasets = {split: open_dataset(source, split, hand) for split in splits_of(source)}
     for dataset in datasets.values():
         if dataset.layout != layout:
