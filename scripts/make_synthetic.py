@@ -1,6 +1,7 @@
-"""Makes synthetic pictures of hands, with labels, in the layout of HO-3D v2.
+"""Makes synthetic pictures of hands, with labels, in the layout of HO-3D v2, HO-3D v3 or FreiHAND.
 
     python scripts/make_synthetic.py --output=data/synthetic --train=2000 --evaluation=200
+    python scripts/make_synthetic.py --output=data/freihand --train=500 --layout=freihand
 
 The same seed gives the same bytes; started again after an interruption it goes on where it stopped.
 """
@@ -9,10 +10,12 @@ from absl import flags
 
 from amvur_jax import cli
 from amvur_jax.data.scene import DIFFICULTIES
-from amvur_jax.data.synthetic import make_synthetic
+from amvur_jax.data.synthetic import LAYOUTS, make_synthetic
 
 _OUTPUT = flags.DEFINE_string("output", "data/synthetic", "Folder to write, new or empty.")
-_TRAIN = flags.DEFINE_integer("train", 2000, "Number of training frames.")
+_TRAIN = flags.DEFINE_integer(
+    "train", 2000, "Number of training frames (of FreiHAND four pictures each)."
+)
 _EVALUATION = flags.DEFINE_integer("evaluation", 200, "Number of evaluation frames.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of everything that is drawn.")
 _DIFFICULTY = flags.DEFINE_enum(
@@ -21,10 +24,18 @@ _DIFFICULTY = flags.DEFINE_enum(
     list(DIFFICULTIES),
     "easy: palms before plain walls; wide: all rotations, things and clutter.",
 )
+_LAYOUT = flags.DEFINE_enum("layout", "ho3d_v2", list(LAYOUTS), "As whose files they are written.")
 
 
 def main():
-    make_synthetic(_OUTPUT.value, _TRAIN.value, _EVALUATION.value, _SEED.value, _DIFFICULTY.value)
+    make_synthetic(
+        _OUTPUT.value,
+        _TRAIN.value,
+        _EVALUATION.value,
+        _SEED.value,
+        _DIFFICULTY.value,
+        _LAYOUT.value,
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,12 @@ def test_amvur_does_not_import_scripts_or_configs():
 
 @pytest.mark.parametrize(
     ("library", "homes"),
-    [("orbax", {"checkpoint.py"}), ("torch", {"convert_torch.py", "torch_network.py"})],
+    [
+        ("orbax", {"checkpoint.py"}),
+        ("torch", {"convert_torch.py", "torch_network.py"}),
+        ("tensorflow_datasets", {"records.py"}),
+        ("array_record", {"records.py"}),
+    ],
 )
 def test_one_place_for(library, homes):
     users = [

@@ -10,6 +10,7 @@ import pytest
 
 from amvur_jax.data import synthetic
 from amvur_jax.data.ho3d import HO3D
+from amvur_jax.data.ho3d_writer import encode_depth
 from amvur_jax.data.synthetic import make_synthetic
 from amvur_jax.errors import UserError
 from mano_jax import load_hand
@@ -193,6 +194,44 @@ def test_sequences_have_exactly_the_frames_asked_for(train):
 
 def test_depth_images_are_within_half_a_step():
     depth = np.random.default_rng(0).uniform(0, 8, (5, 7))
-    encoded = synthetic.encode_depth(depth).astype(float)
+    encoded = encode_depth(depth).astype(float)
     decoded = (encoded[..., 0] + 256 * encoded[..., 1]) * 0.00012498664727900177
     assert np.abs(decoded - depth).max() <= 0.000063
+
+
+def test_freihands_pictures_show_the_hand_that_the_labels_describe(tmp_path):
+    make_synthetic(tmp_path / "set", 1, 1, seed=3, layout="freihand")
+    K, vertices = (
+        np.array(json.loads((tmp_path / f"set/training_{kind}.json").read_text()))[0]
+        for kind in ("K", "verts")
+    )
+    folder = tmp_path / "set/training"
+    mask = cv2.imread(str(folder / "mask/00000000.jpg"))[..., 0] > 127
+    pixels = np.floor((vertices / vertices[:, 2:]) @ K[:2].T).astype(int)
+    assert mask.shape == (224, 224) and 0.05 < mask.mean() < 0.5
+    # The whole hand is in the picture, and the mask is where it is; an object may hide a little.
+    assert ((pixels > 0) & (pixels < 224)).all()
+    assert mask[pixels[:, 1], pixels[:, 0]].mean() > 0.7
+    outline = cv2.dilate(np.uint8(mask), np.ones((9, 9))) > 0
+    assert outline[pixels[:, 1], pixels[:, 0]].mean() > mask[pixels[:, 1], pixels[:, 0]].mean()
+    variants = [cv2.imread(str(folder / f"rgb/{k:08d}.jpg")).astype(float) for k in range(4)]
+    inside, outside = cv2.erode(np.uint8(mask), np.ones((9, 9))) > 0, ~outline
+    for variant in (0, 2):
+        assert np.abs(variants[variant] - variants[1])[inside].mean() < 3
+        assert np.abs(variants[variant] - variants[1])[outside].mean() > 20
+    green = variants[0][outside].mean(axis=0)
+    assert green[1] > 1.5 * max(green[0], green[2])
+
+
+def test_version_3_is_jpeg_and_tells_the_distance_to_the_object(tmp_path):
+    make_synthetic(tmp_path / "set", 1, 1, seed=3, layout="ho3d_v3")
+    assert (tmp_path / "set/train/ST0000/rgb/0000.jpg").is_file()
+    _, _, meta = next(metas(tmp_path / "set", "train"))
+    assert {name for name in meta if name.startswith("handVert")} == {
+        "handVertContact",
+        "handVertDist",
+        "handVertIntersec",
+        "handVertObjSurfProj",
+    }
+    assert meta["handVertDist"].shape == (778,) and meta["handVertObjSurfProj"].shape == (778, 3)
+    assert HO3D(tmp_path / "set").layout == "ho3d_v3"

@@ -111,4 +111,4 @@ def occlude(image, rng, points):
     # A few colours that run into one another, with grain.
     color = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
     texture = cv2.resize(color, (size, size), interpolation=cv2.INTER_CUBIC)
-    np.copyto(image, texture, where=mask[..., None].astype(bool))
+    cv2.copyTo(texture, mask, image)

@@ -3,17 +3,17 @@
 Coordinates: the centre of the first pixel is at (0.5, 0.5), so a crop of S pixels spans [0, S].
 """
 
+import math
+
 import cv2
 import numpy as np
 
 PADDING_PX = 10.0
 SIDE_RANGE_PX = (50.0, 640.0)
-JITTER_SIGMAS = 4.0
+JITTER_SIGMAS = 3.0
 # The published crop shows 200/224 of the square that its intrinsics assume: the part that the
 # backbone saw is what is kept here, for both.
 SHOWN = 200.0 / 224.0
-
-_HALF = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
 
 
 def crop_box(box, image_size, rng=None, jitter_px=5.0):
@@ -29,23 +29,32 @@ def crop_box(box, image_size, rng=None, jitter_px=5.0):
       centre (2,) and side of the square, pixels, and whether the hand's centre is in the image
       (if it is not, or if a coordinate is not finite, the square is the middle of the image).
     """
+    # In plain numbers: this runs for every sample, and numpy's overhead would show.
     box = np.asarray(box, np.float64)
     if box.ndim == 2:
         box = np.concatenate([box.min(axis=0), box.max(axis=0)])
-    size = np.asarray(image_size, np.float64)
-    corners = box.reshape(2, 2)
-    usable = bool(np.isfinite(box).all() and (corners[1] >= corners[0]).all())
-    usable = usable and bool(((corners.mean(axis=0) >= 0) & (corners.mean(axis=0) <= size)).all())
-    jitter = np.zeros(2)
+    x1, y1, x2, y2 = box.tolist()
+    width, height = image_size
+    dx, dy = 0.0, 0.0
     if rng is not None:
         # Bounded, so that a region which any crop fits into exists.
-        jitter = jitter_px * np.clip(rng.standard_normal(2), -JITTER_SIGMAS, JITTER_SIGMAS)
-    if not usable:
-        return size / 2, SHOWN * np.clip(size.max(), *SIDE_RANGE_PX), False
-    corners = np.clip(corners, 0, size) + PADDING_PX * np.array([[-1], [1]])
-    centre = corners.mean(axis=0) + jitter
-    half = np.abs(corners - centre).max()
-    return centre, SHOWN * np.clip(4 * half, *SIDE_RANGE_PX), True
+        dx, dy = (
+            jitter_px * min(max(draw, -JITTER_SIGMAS), JITTER_SIGMAS)
+            for draw in rng.standard_normal(2).tolist()
+        )
+    # Comparisons with NaN are false; infinite corners have no middle in the image.
+    inside = 0 <= (x1 + x2) / 2 <= width and 0 <= (y1 + y2) / 2 <= height
+    if not (inside and x1 <= x2 and y1 <= y2):
+        return np.array([width / 2, height / 2]), SHOWN * _bounded(max(width, height)), False
+    left, right = max(x1, 0) - PADDING_PX, min(x2, width) + PADDING_PX
+    top, bottom = max(y1, 0) - PADDING_PX, min(y2, height) + PADDING_PX
+    x, y = (left + right) / 2 + dx, (top + bottom) / 2 + dy
+    half = max(right - x, x - left, bottom - y, y - top)
+    return np.array([x, y]), SHOWN * _bounded(4 * half), True
+
+
+def _bounded(side):
+    return min(max(side, SIDE_RANGE_PX[0]), SIDE_RANGE_PX[1])
 
 
 def crop_matrix(centre, side, size, angle=0.0):
@@ -91,20 +100,24 @@ def crop_image(image, A, size):
     Returns:
       (size, size, 3) uint8.
     """
-    scale = np.sqrt(abs(np.linalg.det(A[:2, :2])))
+    (a, b, x), (c, d, y) = A[:2].tolist()
+    determinant = a * d - b * c
+    scale = math.sqrt(abs(determinant))
     # The part of the image that the crop shows, plus what the filter reaches.
-    margin = 2 + int(np.ceil(4 / scale))
-    edge = (np.array([[0, size, 0, size], [0, 0, size, size], [1] * 4]) - A[:, 2:])[:2]
-    seen = np.linalg.solve(A[:2, :2], edge)
-    low = np.clip(np.floor(seen.min(axis=1)).astype(int) - margin, 0, None)
-    high = np.ceil(seen.max(axis=1)).astype(int) + margin
-    image = image[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
+    margin = 2 + math.ceil(4 / scale)
+    corners = [(u - x, v - y) for u in (0, size) for v in (0, size)]
+    columns = [(d * u - b * v) / determinant for u, v in corners]
+    rows = [(a * v - c * u) / determinant for u, v in corners]
+    left, top = (max(math.floor(min(seen)) - margin, 0) for seen in (columns, rows))
+    right, bottom = (max(math.ceil(max(seen)) + margin, 0) for seen in (columns, rows))
+    image = image[top:bottom, left:right]
     if image.size == 0:
         return np.zeros((size, size, 3), np.uint8)
     if scale < 1:
         # A pixel of the crop averages 1/scale pixels: this brings a sharp pixel to that width.
-        image = cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(scale**-2 - 1))
-    shift = np.array([[1.0, 0.0, low[0]], [0.0, 1.0, low[1]], [0.0, 0.0, 1.0]])
-    # OpenCV puts pixel centres at integers.
-    warp = np.linalg.inv(_HALF) @ A @ shift @ _HALF
-    return cv2.warpAffine(image, warp[:2], (size, size), flags=cv2.INTER_LINEAR)
+        image = cv2.GaussianBlur(image, (0, 0), 0.5 * math.sqrt(scale**-2 - 1))
+    # OpenCV puts pixel centres at integers, ours are half a pixel further.
+    left, top = left + 0.5, top + 0.5
+    x, y = a * left + b * top + x - 0.5, c * left + d * top + y - 0.5
+    warp = np.array([[a, b, x], [c, d, y]])
+    return cv2.warpAffine(image, warp, (size, size), flags=cv2.INTER_LINEAR)

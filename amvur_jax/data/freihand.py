@@ -54,7 +54,7 @@ class FreiHAND:
             self._chain = KinematicChain(hand)
             self._mean_pose = np.asarray(hand.mean_pose, np.float64)
             # Version 1 and cut-down copies have fewer.
-            while variants < len(VARIANTS) and self._image_path(variants * len(self._K)).is_file():
+            while variants < len(VARIANTS) and self.image_path(variants * len(self._K)).is_file():
                 variants += 1
         self.names = [f"{FOLDERS[split]}/{i:08d}" for i in range(variants * len(self._K))]
 
@@ -83,7 +83,7 @@ class FreiHAND:
                     f"{self._path(kind)}: entry {label} holds NaN or a number beyond any sense; "
                     "download it again"
                 )
-        image = read_image(self._image_path(i))
+        image = read_image(self.image_path(i))
         joints = None if self._xyz is None else self._xyz[label]
         labels = {"wrist_cam": None if joints is None else joints[0]}
         if self.split == "train":
@@ -120,7 +120,8 @@ class FreiHAND:
         vertices = self._file("verts", (778, 3), needed=False)
         return None if vertices is None else (self._xyz, vertices)
 
-    def _image_path(self, i):
+    def image_path(self, i):
+        """The file of one picture."""
         return self._images / f"{i:08d}.jpg"
 
     def _path(self, kind):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from amvur_jax.data.annotations import Annotations, annotation_path
 from amvur_jax.data.frame import Frame, project
 from amvur_jax.data.hand_labels import LARGEST_LABEL, KinematicChain, is_camera, turned
 from amvur_jax.data.image import read_image
@@ -51,6 +52,7 @@ class HO3D:
         self.split = split
         self.names = _read_names(self.root, split)
         self.layout = _layout(self.root / split, self.names[0])
+        self._annotations = self._only_annotations()
         if split == "train":
             self._chain = KinematicChain(load_hand() if hand is None else hand)
 
@@ -70,17 +72,26 @@ class HO3D:
           UserError: the image or the labels are missing, damaged or malformed.
         """
         name = self.names[i]
-        sequence, number = name.split("/")
-        folder = self.root / self.split / sequence
-        meta = _Meta(folder / "meta" / f"{number}.pkl")
-        labels = self._train_labels(meta) if self.split == "train" else _evaluation_labels(meta)
-        return Frame(
-            name=name,
-            index=i,
-            image=read_image(_image_path(folder / "rgb", number)),
-            K=meta.intrinsics(),
-            **labels,
-        )
+        if self._annotations:
+            labels = self._annotations.labels(name)
+            if self.split == "train":
+                root_cam = labels["wrist_cam"]
+                trans = root_cam - self._chain.rest(labels["betas"])[0]
+                labels |= {"root_cam": root_cam, "trans": trans}
+        else:
+            meta = _Meta(self._meta_path(name))
+            read = self._train_labels if self.split == "train" else _evaluation_labels
+            labels = {"K": meta.intrinsics(), **read(meta)}
+        return Frame(name=name, index=i, image=read_image(self.image_path(i)), **labels)
+
+    def image_path(self, i):
+        """The file of one picture.
+
+        Raises:
+          UserError: it is missing.
+        """
+        sequence, number = self.names[i].split("/")
+        return _image_path(self.root / self.split / sequence / "rgb", number)
 
     @functools.cached_property
     def ground_truth(self):
@@ -98,6 +109,17 @@ class HO3D:
         if joints is None or vertices is None:
             return None
         return joints[:, HO3D_TO_MODEL] * GL_TO_CV, vertices * GL_TO_CV
+
+    def _meta_path(self, name):
+        sequence, number = name.split("/")
+        return self.root / self.split / sequence / "meta" / f"{number}.pkl"
+
+    def _only_annotations(self):
+        """The annotation file, where the tree has it in the place of its meta files."""
+        path = annotation_path(self.root, self.split)
+        if self._meta_path(self.names[0]).is_file() or not path.is_file():
+            return None
+        return Annotations(path)
 
     def _evaluation_file(self, file_name, shape):
         path = self.root / file_name

@@ -30,15 +30,31 @@ def read_image(path):
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); copy the file again"
         ) from error
+    return decode_image(data, path)
+
+
+def decode_image(data, name):
+    """Decode a PNG or JPEG.
+
+    Args:
+      data: the bytes of the file.
+      name: what an error calls it.
+
+    Returns:
+      (H, W, 3) uint8 RGB.
+
+    Raises:
+      UserError: it is truncated or no image.
+    """
     end = _PNG_END if data.startswith(b"\x89PNG") else _JPEG_END
     try:
         whole = data.rfind(end, max(0, len(data) - _TRAILING_BYTES)) >= 0
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if whole else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if whole else None
     except cv2.error:
         image = None
     if image is None:
         raise UserError(
-            f"{path}: is truncated or is no PNG or JPEG image ({len(data)} bytes); "
+            f"{name}: is truncated or is no PNG or JPEG image ({len(data)} bytes); "
             "download or copy the file again"
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image

@@ -42,12 +42,6 @@ class DevicePrefetch:
         """What the frames of a batch are called; see TrainBatches."""
         return self._batches.names(batch)
 
-    def close(self):
-        """Stop the workers and drop what was on its way."""
-        state = self.get_state()
-        self._batches.close()
-        self.set_state(state)
-
     def _put(self, batch):
         if self._sharding is None:
             return jax.device_put(batch)

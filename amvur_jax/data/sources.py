@@ -11,6 +11,7 @@ from pathlib import Path
 from amvur_jax.data.freihand import FOLDERS, FreiHAND
 from amvur_jax.data.ho3d import HO3D
 from amvur_jax.data.mixture import LABELS, Limited, Mixture
+from amvur_jax.data.records import SUMMARY, UNFINISHED, Records
 from amvur_jax.errors import UserError
 
 LAYOUTS = ("ho3d_v2", "ho3d_v3", "freihand")
@@ -34,9 +35,20 @@ def open_dataset(root, split="train", hand=None):
     if split not in SPLITS:
         raise UserError(f"split={split!r}: a data set has the splits train and evaluation")
     root = Path(root)
+    if (root / SUMMARY).is_file():
+        return Records(root, split, hand)
+    if (root / UNFINISHED).is_file():
+        raise UserError(f"{root}: is a build that was interrupted; run build_dataset.py again")
     if any((root / f"{folder}_K.json").is_file() for folder in FOLDERS.values()):
         return FreiHAND(root, split, hand)
     return HO3D(root, split, hand)
+
+
+def splits_of(root):
+    """The splits that a folder of an official data set has; both where it has none, for the error."""
+    root = Path(root)
+    marks = {s: (root / f"{s}.txt", root / f"{FOLDERS[s]}_K.json") for s in SPLITS}
+    return [s for s in SPLITS if any(mark.is_file() for mark in marks[s])] or list(SPLITS)
 
 
 def open_training(settings, hand=None):

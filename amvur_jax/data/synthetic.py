@@ -1,6 +1,6 @@
-"""Writes a made-up data set in exactly the layout of HO-3D v2 (Hampali et al., CVPR 2020).
+"""Writes a made-up data set in exactly the layout of HO-3D v2, HO-3D v3 or FreiHAND.
 
-The same seed gives the same bytes. Frames are written one by one and the txt lists last, so that
+The same seed gives the same bytes. Frames are written one by one and what makes a set whole last, so that
 an interrupted run leaves nothing that a reader takes for whole; the same command goes on with it.
 """
 
@@ -8,14 +8,13 @@ import concurrent.futures
 import dataclasses
 import json
 import os
-import pickle
 from pathlib import Path
 
-import cv2
-import jax.numpy as jnp
 import numpy as np
 import tqdm
 
+from amvur_jax.data.freihand_writer import FreiHANDWriter
+from amvur_jax.data.ho3d_writer import HO3DWriter
 from amvur_jax.data.paint import Painter, lens
 from amvur_jax.data.scene import (
     DIFFICULTIES,
@@ -25,20 +24,21 @@ from amvur_jax.data.scene import (
     sample_sequence,
 )
 from amvur_jax.data.textures import scatter, surface
+from amvur_jax.data.whole_files import write_whole
 from amvur_jax.errors import UserError
 from mano_jax import load_hand
-from mano_jax.rotations import rotation_matrix, rotation_vector
-from mano_jax.topology import FINGERTIPS
 
-DEPTH_UNIT = 0.00012498664727900177  # metres of one step of a depth image
 SPLITS = ("train", "evaluation")
 UNFINISHED, FINISHED = "unfinished.json", "synthetic.json"
-# OpenCV camera (y down, z forward) to OpenGL camera (y up, z backward), and back.
-_FLIP = np.array([1.0, -1.0, -1.0])
 _SHORTEST, _WRITERS = 20, 2
+LAYOUTS = {
+    "ho3d_v2": lambda output, split, hand, count: HO3DWriter(output, split, hand, version=2),
+    "ho3d_v3": lambda output, split, hand, count: HO3DWriter(output, split, hand, version=3),
+    "freihand": FreiHANDWriter,
+}
 
 
-def make_synthetic(output, train, evaluation, seed=0, difficulty="easy"):
+def make_synthetic(output, train, evaluation, seed=0, difficulty="easy", layout="ho3d_v2"):
     """Writes a tree of synthetic frames of the embedded hand.
 
     Args:
@@ -46,6 +46,7 @@ def make_synthetic(output, train, evaluation, seed=0, difficulty="easy"):
       train, evaluation: number of listed frames of each split, at least 1.
       seed: of everything.
       difficulty: a key of scene.DIFFICULTIES.
+      layout: a key of LAYOUTS.
 
     Raises:
       UserError: the arguments make no sense, or the folder is in use or cannot be written.
@@ -55,6 +56,7 @@ def make_synthetic(output, train, evaluation, seed=0, difficulty="easy"):
         "evaluation": evaluation,
         "seed": seed,
         "difficulty": difficulty,
+        "layout": layout,
         "version": 1,
     }
     _check(settings)
@@ -64,11 +66,11 @@ def make_synthetic(output, train, evaluation, seed=0, difficulty="easy"):
         hand = load_hand()
         painter = Painter(hand)
         with tqdm.tqdm(total=train + evaluation, unit="frame", desc="synthetic") as bar:
-            for split in SPLITS:
-                _write_split(output, split, settings, hand, painter, bar.update)
-        for split in SPLITS:
-            lines = [f"{n}/{i:04d}\n" for n, count in plan(settings, split) for i in range(count)]
-            _write(output / f"{split}.txt", "".join(lines).encode())
+            writers = {s: LAYOUTS[layout](output, s, hand, settings[s]) for s in SPLITS}
+            for split, writer in writers.items():
+                _write_split(writer, split, settings, hand, painter, bar.update)
+        for split, writer in writers.items():
+            writer.publish(plan(settings, split))
         os.replace(output / UNFINISHED, output / FINISHED)
     except OSError as error:
         raise UserError(f"--output={output}: cannot be written: {error}") from error
@@ -86,63 +88,6 @@ def plan(settings, split):
     return sequences
 
 
-def labels(hand, sequence, i, split):
-    """What HO-3D's meta file says of a frame: OpenGL camera, metres, HO-3D's joint order.
-
-    Args:
-      hand: a mano_jax.HandModel.
-      sequence: a scene.Sequence.
-      i: the frame.
-      split: "train" or "evaluation".
-
-    Returns:
-      dict of arrays and strings, joints (21, 3) and vertices (778, 3).
-    """
-    vertices = sequence.vertices_cam[i] * _FLIP
-    joints = np.concatenate([sequence.joints16_cam[i] * _FLIP, vertices[list(FINGERTIPS["ho3d"])]])
-    thing = sequence.objects[0]
-    object_rotation = np.diag(_FLIP) @ thing.rotation[i]
-    object_place = thing.translation[i] * _FLIP
-    corners = thing.solid.corners
-    meta = {
-        "camMat": sequence.K,
-        "camIDList": ["0"],
-        "objRot": _rotation_vector(object_rotation)[:, None],
-        "objTrans": object_place,
-        "objCorners3D": corners @ object_rotation.T + object_place,
-        "objCorners3DRest": corners,
-        "objName": f"synthetic_{thing.solid.kind}",
-        "objLabel": 0,
-    }
-    if split == "train":
-        # The hand turns about its rest wrist J0, so the wrist is J0 + trans in every axes.
-        rest_wrist = sequence.joints16_cam[i, 0] - sequence.trans[i]
-        rotation = np.diag(_FLIP) @ np.asarray(rotation_matrix(jnp.asarray(sequence.pose[i, 0])))
-        meta |= {
-            "handPose": np.concatenate([_rotation_vector(rotation), sequence.pose[i, 1:].ravel()]),
-            "handTrans": joints[0] - rest_wrist,
-            "handBeta": sequence.betas,
-            "handJoints3D": joints,
-        }
-    else:
-        pixels = (joints * _FLIP / -joints[:, 2:]) @ sequence.K[:2].T
-        meta |= {
-            "handJoints3D": joints[0],
-            "handBoundingBox": np.concatenate([pixels.min(axis=0), pixels.max(axis=0)]),
-        }
-    return (
-        {k: v.astype(np.float32) if isinstance(v, np.ndarray) else v for k, v in meta.items()},
-        joints,
-        vertices,
-    )
-
-
-def encode_depth(depth):
-    """HO-3D's depth image, (H, W, 3) uint8 RGB, of depths (H, W) in metres."""
-    steps = np.clip(np.round(depth / DEPTH_UNIT), 0, 65535).astype(np.uint16)
-    return np.stack([steps & 255, steps >> 8, np.zeros_like(steps)], axis=-1).astype(np.uint8)
-
-
 def _check(settings):
     for name in SPLITS:
         if settings[name] < 1:
@@ -153,6 +98,8 @@ def _check(settings):
         raise UserError(
             f"--difficulty={settings['difficulty']}: choose one of {', '.join(DIFFICULTIES)}"
         )
+    if settings["layout"] not in LAYOUTS:
+        raise UserError(f"--layout={settings['layout']}: choose one of {', '.join(LAYOUTS)}")
 
 
 def _claim(output, settings):
@@ -173,56 +120,47 @@ def _claim(output, settings):
             )
         return
     output.mkdir(parents=True, exist_ok=True)
-    _write(output / UNFINISHED, text.encode())
+    write_whole(output / UNFINISHED, text.encode())
 
 
-def _write_split(output, split, settings, hand, painter, progress):
+def _write_split(writer, split, settings, hand, painter, progress):
     difficulty = DIFFICULTIES[settings["difficulty"]]
-    truth = {name: [] for name in ("xyz", "verts")}
+    index = 0
     with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
         waiting = []
         for number, (name, count) in enumerate(plan(settings, split)):
             key = [settings["seed"], SPLITS.index(split), number]
-            folder = output / split / name
-            for part in ("rgb", "depth", "meta"):
-                (folder / part).mkdir(parents=True, exist_ok=True)
-            # Real sequences hold frames that no list names and that have no labels: so does ours.
-            unlisted = number == 0
+            unlisted = writer.unlisted if number == 0 else 0
             rng = np.random.default_rng(key)
             sequence = sample_sequence(rng, hand, count + unlisted, difficulty)
             scene = None
             for i in range(count + unlisted):
-                meta, joints, vertices = labels(hand, sequence, i, split)
-                if i == count:
-                    meta = dict.fromkeys(meta)
-                elif split == "evaluation":
-                    truth["xyz"].append(_numbers(joints))
-                    truth["verts"].append(_numbers(vertices))
-                if not (folder / "meta" / f"{i:04d}.pkl").exists():
+                write = writer.add(name, i, index, sequence, listed=i < count)
+                if write:
                     if scene is None:
                         scene = (
                             painter.sequence(sequence),
                             *_background(rng, painter, sequence, difficulty),
                         )
                     shared, background, far = scene
-                    image, depth, _ = painter.frame(
+                    drawn = painter.frame(
                         shared, painter.vertices(sequence, i), sequence.K, background, far
                     )
                     frame_rng = np.random.default_rng([*key, i])
-                    waiting.append(
-                        pool.submit(
-                            _write_frame, folder, i, image, depth, meta, frame_rng, difficulty
-                        )
-                    )
+                    waiting.append(pool.submit(_finish, write, *drawn, frame_rng, difficulty))
                     while len(waiting) > 4 * _WRITERS:
                         waiting.pop(0).result()
                 if i < count:
+                    index += 1
                     progress(1)
         for job in waiting:
             job.result()
-    if split == "evaluation":
-        for name, samples in truth.items():
-            _write(output / f"evaluation_{name}.json", f"[{', '.join(samples)}]\n".encode())
+    writer.finish()
+
+
+def _finish(write, image, depth, hand, rng, difficulty):
+    picture = lens(rng, image, rng.uniform(0.4, 0.9), difficulty.noise)
+    write(picture, depth, hand, rng)
 
 
 def _background(rng, painter, sequence, difficulty):
@@ -245,29 +183,3 @@ def _background(rng, painter, sequence, difficulty):
             painter.sequence(empty), painter.vertices(empty, 0), sequence.K, picture, depth
         )
     return picture, depth
-
-
-def _write_frame(folder, i, image, depth, meta, rng, difficulty):
-    picture = lens(rng, image, rng.uniform(0.4, 0.9), difficulty.noise)
-    for part, pixels in (("rgb", picture), ("depth", encode_depth(depth))):
-        done, data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
-        if not done:
-            raise OSError(f"OpenCV could not encode {part}/{i:04d}.png")
-        _write(folder / part / f"{i:04d}.png", data.tobytes())
-    # The labels come last: a frame that has them is whole.
-    _write(folder / "meta" / f"{i:04d}.pkl", pickle.dumps(meta, protocol=2))
-
-
-def _write(path, data):
-    """Writes a file in one step: it is there whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(data)
-    os.replace(partial, path)
-
-
-def _numbers(points):
-    return json.dumps(np.round(points, 7).tolist())
-
-
-def _rotation_vector(rotation):
-    return np.asarray(rotation_vector(jnp.asarray(rotation, jnp.float32)))

@@ -1,0 +1,40 @@
+"""Draw a training batch with its labels, to see what a config makes of the data.
+
+    python scripts/show_batch.py --config=configs/ho3d_weak.py --config.data.root=data/synthetic \\
+        --config.data.augment.rotation=90 --config.data.augment.color=0.3 --output=batch.jpg
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from amvur_jax import cli, configuration, draw
+from amvur_jax.batch_picture import batch_picture
+from amvur_jax.data.pipeline import train_batches
+from amvur_jax.data.sources import open_training
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/*.py.")
+_OUTPUT = flags.DEFINE_string("output", "batch.jpg", "The picture to write.")
+_STEP = flags.DEFINE_integer("step", 0, "Which batch of the run.", lower_bound=0)
+_COUNT = flags.DEFINE_integer("count", 6, "How many of its samples.", lower_bound=1)
+flags.mark_flags_as_required(["config"])
+
+
+def main():
+    config = _CONFIG.value
+    hand = configuration.hand(config)
+    batches = train_batches(
+        open_training(config.data, hand),
+        size=config.model.image_size,
+        batch_size=_COUNT.value,
+        seed=config.seed,
+        start_step=_STEP.value,
+        augmentation=configuration.augmentation(config),
+        strict=config.data.strict,
+    )
+    batch = next(batches)
+    draw.write_png(_OUTPUT.value, batch_picture(batch, hand, _COUNT.value))
+    print(f"{_OUTPUT.value}: {', '.join(batches.names(batch))}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
