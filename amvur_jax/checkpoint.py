@@ -4,7 +4,9 @@ A run's folder holds checkpoints/STEP/ with three items: `model` {"params", "bat
 (plain nested dictionaries) and `config` (JSON), so that a checkpoint is enough to run the network.
 """
 
+import json
 import logging
+import os
 import pathlib
 
 import flax.serialization
@@ -12,6 +14,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from amvur_jax.errors import UserError
+
+CALIBRATION = "calibration.json"
 
 # Orbax tells each read-only folder, each item it does not restore: nothing a user can act on.
 logging.getLogger("absl").addFilter(
@@ -103,6 +107,39 @@ def restore_model(path, shapes):
     return _restore(folder, step, "model", shapes)
 
 
+def write_calibration(path, values):
+    """Write the calibration of a checkpoint, a dictionary with "temperature", beside its parameters."""
+    folder, step = find(path)
+    file = folder / str(step) / CALIBRATION
+    try:
+        temporary = file.with_suffix(".partial")
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        os.replace(temporary, file)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written ({error.strerror})") from error
+
+
+def read_calibration(path):
+    """The calibration of a checkpoint, or None where it has none.
+
+    Raises:
+      UserError: no checkpoint, or a damaged calibration.
+    """
+    folder, step = find(path)
+    file = folder / str(step) / CALIBRATION
+    if not file.exists():
+        return None
+    try:
+        values = json.loads(file.read_text())
+        if not 0 < values["temperature"] < float("inf"):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file}: holds no temperature; write it again with scripts/evaluate.py --calibrate"
+        ) from error
+    return values
+
+
 def restore_part(path, model):
     """`model` with those of its parts that a checkpoint holds: all of them, or the backbone alone.
 
@@ -143,7 +180,7 @@ def _restore(folder, step, item, shapes):
     with open_manager(folder) as checkpoints:
         stored = checkpoints.item_metadata(step)[item]
         check_same(folder / str(step) / item, stored, shapes)
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes
         )
