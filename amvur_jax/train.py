@@ -22,6 +22,7 @@ from amvur_jax.images import normalize
 from amvur_jax.models.amvur import normal_noise
 from amvur_jax.objectives import objective
 from amvur_jax.optimizer import learning_rate, make_optimizer
+from amvur_jax.validation import Validator
 
 
 def make_step(network, hand, loss, optimizer, seed):
@@ -104,6 +105,7 @@ def train(config, workdir):
             f"config.train.batch_size: {config.train.batch_size} is more than the {len(dataset)} "
             "training frames"
         )
+    validate = Validator(network, hand, config) if config.eval.every else None
     steps, size = config.train.steps, network.config.image_size
 
     # ---- state: fresh, from init_from, or from this run's newest checkpoint
@@ -177,6 +179,9 @@ def train(config, workdir):
                     writer.add_scalar(f"train/{name}", value, done)
                 writer.add_scalar("train/learning_rate", float(rate(step)), done)
                 writer.add_scalar("train/images_per_second", speed, done)
+            if validate and (done % config.eval.every == 0 or done == steps):
+                for name, value in validate(model).items():
+                    writer.add_scalar(f"eval/{name}", value, done)
             if done % config.train.checkpoint_every == 0 or done == steps:
                 checkpoint.save(checkpoints, done, model, optimizer_state, settings)
     finally:

@@ -89,6 +89,11 @@ def get_config():
 
     c.loss.nll = 0.0  # weight of the spread head's likelihood; it moves nothing but that head
 
+    c.eval = ConfigDict()  # scores during training, on the evaluation split
+    c.eval.every = 0  # steps between them; 0: never
+    c.eval.samples = 512  # how many frames, evenly spread over the split; 0: all
+    c.eval.batch_size = 32
+
     c.train = ConfigDict()
     c.train.batch_size = 64  # published: 16 on each of 4 GPUs
     c.train.steps = 41_271  # 40 epochs of 66,034 frames

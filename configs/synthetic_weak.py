@@ -46,6 +46,8 @@ def get_config():
     c.loss.keypoint_map = 1.0
     c.loss.coefficients = 0.003
     c.loss.nll = 1.0
+    c.eval.every = 200
+    c.eval.samples = 128
     c.train.batch_size = 16
     c.train.steps = 1200
     c.train.learning_rate = 1e-3

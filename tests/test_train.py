@@ -20,6 +20,7 @@ from amvur_jax.evaluate import evaluate
 from amvur_jax.predict import parse_box, predict
 from amvur_jax.score import score_files
 from amvur_jax.train import train
+from amvur_jax.validation import Validator
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,12 @@ def test_evaluate_writes_the_official_archive_and_scores(run, tree, tmp_path):
     # the scores are those of the script for the file that was written, to the last digit
     again = score_files(tmp_path / "pred.zip", tree).summary()
     assert {name: scores[name] for name in again} == again
+    # and those on the device, during training, agree
+    config = tiny_config(tree)
+    config.eval.samples = 0
+    validate = Validator(predictor.network, predictor.hand, config)
+    for key, value in validate(run[1]).items():
+        assert value == pytest.approx(scores[key], abs=2e-3), key
     # the temperature stays with the checkpoint
     assert inference.load(run[0]).temperature == scores["uncertainty"]["temperature"]
     newest = run[0] / "checkpoints" / "4" / "calibration.json"
