@@ -12,7 +12,7 @@ from tiny import tiny_config
 from amvur_jax import cameras, configuration, losses
 from amvur_jax.errors import UserError
 from amvur_jax.models.spread import Spread, SpreadHead, vertex_weights
-from amvur_jax.objectives import weak_nll
+from amvur_jax.objectives import supervised_nll, weak_nll
 from mano_jax import load_hand
 
 
@@ -98,3 +98,31 @@ def test_the_head_gives_no_gradient_to_its_input(hand):
     spread = head(jnp.ones((2, 8)), hand)
     assert spread.joints.shape == (2, 21) and spread.vertices.shape == (2, 778)
     assert not jax.grad(lambda g: head(g, hand).vertices.sum())(jnp.ones((2, 8))).any()
+
+
+def test_the_supervised_likelihood_is_that_of_the_labelled_errors(hand):
+    rng = np.random.default_rng(0)
+    pose, betas = rng.normal(0, 0.2, (2, 48)), rng.normal(size=(2, 10))
+    posed = hand.with_shape(jnp.asarray(betas)).with_pose(jnp.asarray(pose.reshape(2, 16, 3)))
+    joints = np.asarray(posed.joints_21("ho3d"))
+    # everything 5 mm off along x, but for the wrist, and somewhere else: only the first is an error
+    place, off = rng.normal(0, 0.1, (2, 1, 3)), np.array([0.005, 0, 0])
+    wrong = joints + place + off * (np.arange(21) > 0)[:, None]
+    outputs = SimpleNamespace(
+        posterior=SimpleNamespace(
+            joints=SimpleNamespace(mu=jnp.asarray(wrong)),
+            vertices=SimpleNamespace(mu=posed.vertices + place + off),
+        ),
+        spread=Spread(jnp.full((2, 21), -9.0), jnp.full((2, 778), -8.0)),
+    )
+    batch = {
+        "pose": jnp.asarray(pose),
+        "betas": jnp.asarray(betas),
+        "joints_cam": jnp.asarray(joints),
+        "joints_valid": jnp.ones((2, 21)),
+        "has_3d": jnp.ones(2),
+        "has_mesh": jnp.array([1.0, 0.0]),
+    }
+    # a third of the coordinates are off
+    want = sum(0.5 * (level + 0.005**2 * np.exp(-level) / 3) for level in (-9.0, -8.0))
+    assert supervised_nll(outputs, batch, None, hand, 64) == pytest.approx(want, rel=1e-4)
