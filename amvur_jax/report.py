@@ -132,7 +132,7 @@ def pictures(predictor, dataset, record, temperature):
         "crop": crop,
         "ground truth": draw.mesh(vertices, faces, K, size, image=crop),
         "prediction": draw.mesh(moved, faces, K, size, image=crop),
-        f"sigma, {low:.0f} to {high:.0f} mm": draw.mesh(moved, faces, K, size, draw.heat(sigma_mm)),
+        f"sigma {low:.0f}-{high:.0f} mm": draw.mesh(moved, faces, K, size, draw.heat(sigma_mm)),
     }
 
 
@@ -237,7 +237,8 @@ def _tiles(summary):
 
 
 def _uncertainty(sigma, points):
-    where = "fitted on the" if sigma["fitted_here"] else "stored with the checkpoint; not on the"
+    fitted = f"fitted on the {sigma['calibration_samples']:,} others"
+    where = fitted if sigma["fitted_here"] else "as stored with the checkpoint"
     rows = [
         {"points": f"{kind}, {when}"} | sigma[kind][key]
         for kind in ("joints", "vertices")
@@ -250,7 +251,7 @@ def _uncertainty(sigma, points):
     return [
         "<h2>Does sigma say how large the error is?</h2>",
         f'<p class="soft">Of the wrist-relative positions, on {sigma["samples"]:,} frames. All variances '
-        f"times {sigma['temperature']:.3g}, {where} {sigma['calibration_samples']:,} others. AUSE: 0 is "
+        f"times {sigma['temperature']:.3g}, {where}. AUSE: 0 is "
         "perfect. Sigma and error: root mean square of a coordinate.</p>",
         _table(rows, SIGMA_TITLES, digits=3),
         '<div class="pair" style="margin-top:1.2rem">',
