@@ -8,7 +8,9 @@ A checkpoint is written beside its place and renamed when it is whole, while tra
 """
 
 import contextlib
+import json
 import logging
+import os
 import pathlib
 
 import flax.serialization
@@ -17,6 +19,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from amvur_jax.errors import UserError
+
+CALIBRATION = "calibration.json"
 
 # Orbax tells each read-only folder, each item it does not restore: nothing a user can act on.
 logging.getLogger("absl").addFilter(
@@ -229,6 +233,39 @@ def restore_state(path, shapes):
     rest = {name: value for name, value in shapes.items() if name not in state}
     state |= flax.serialization.from_state_dict(rest, training)
     return state, _read_json(folder, step, "place")
+
+
+def write_calibration(path, values):
+    """Write the calibration of a checkpoint, a dictionary with "temperature", beside its parameters."""
+    folder, step = find(path)
+    file = folder / str(step) / CALIBRATION
+    try:
+        temporary = file.with_suffix(".partial")
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        os.replace(temporary, file)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written ({error.strerror})") from error
+
+
+def read_calibration(path):
+    """The calibration of a checkpoint, or None where it has none.
+
+    Raises:
+      UserError: no checkpoint, or a damaged calibration.
+    """
+    folder, step = find(path)
+    file = folder / str(step) / CALIBRATION
+    if not file.exists():
+        return None
+    try:
+        values = json.loads(file.read_text())
+        if not 0 < values["temperature"] < float("inf"):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file}: holds no temperature; write it again with scripts/evaluate.py --calibrate"
+        ) from error
+    return values
 
 
 def restore_part(path, model):

@@ -57,6 +57,8 @@ def loss(config):
     expected = "perspective" if built.mode == "weak" else "weak_perspective"
     if camera != expected:
         raise UserError(f"config.loss.mode {built.mode!r} needs config.model.camera {expected!r}")
+    if built.nll and not to_dict(config)["model"].get("spread_head"):
+        raise UserError("config.loss.nll trains the spread head: set config.model.spread_head=True")
     return built
 
 

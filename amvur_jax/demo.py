@@ -1,16 +1,21 @@
 """The whole path in minutes: synthetic data, weakly supervised training, evaluation, prediction."""
 
 import pathlib
+import tempfile
 import time
+
+import numpy as np
 
 from amvur_jax import configuration, draw, inference
 from amvur_jax.baselines import mean_hand
 from amvur_jax.data.samples import make_sample
 from amvur_jax.data.sources import open_dataset
 from amvur_jax.data.synthetic import make_synthetic
-from amvur_jax.evaluate import Scoring, evaluate, predictions, write_json
+from amvur_jax.evaluate import evaluate, predictions, score_records
 from amvur_jax.overview import overview
+from amvur_jax.parts import Parts, PartWriter
 from amvur_jax.predict import predict
+from amvur_jax.score import write_json
 from amvur_jax.train import train
 
 COLUMNS = {
@@ -21,18 +26,22 @@ COLUMNS = {
 
 
 def constant_predictions(answer, dataset, size):
-    """What `predictions` yields, of a MeanHand that is the same for every frame."""
+    """What `predictions` yields, of a MeanHand that is the same for every frame and has no variance."""
+    constant = {name: values[None] for name, values in answer._asdict().items()}
+    constant |= {"joints_log_var": np.zeros((1, 21, 3)), "vertices_log_var": np.zeros((1, 778, 3))}
     for i in range(len(dataset)):
         sample = make_sample(dataset.frame(i), size)
-        yield answer._asdict() | {name: sample[name] for name in ("wrist_cam", "K", "index")}
+        yield constant | {name: sample[name][None] for name in ("wrist_cam", "K", "index")}
 
 
-def score(stream, dataset, size):
-    """The summary of Scoring over a stream of predictions."""
-    scoring = Scoring(dataset.ground_truth)
-    for prediction in stream:
-        scoring.add(prediction, size)
-    return scoring.summary()
+def score(batches, dataset, size):
+    """The scores of a stream of predictions."""
+    with tempfile.TemporaryDirectory() as folder:
+        with PartWriter(folder) as writer:
+            for batch in batches:
+                writer.add(batch)
+        records = Parts(folder, 1, len(dataset))
+        return score_records(records, dataset, "ho3d_v2", size).summary
 
 
 def table(rows):

@@ -95,7 +95,7 @@ def panels(predictor, outputs, images, i, background=None):
     view = predictor.view(outputs)
     vertices, K = np.asarray(view.vertices[i]), np.asarray(view.K[i])
     faces, size = predictor.hand.faces, predictor.size
-    spread = sigma(predictor.answer(outputs).vertices.log_var[i])
+    spread = sigma(predictor.sigma(outputs).vertices[i])
     return {
         "prediction": mesh(vertices, faces, K, size, image=background),
         "2D joints": skeleton(enlarge(background), np.asarray(predictor.joints_2d(outputs)[i])),

@@ -1,118 +1,183 @@
-"""Evaluation: predictions of a split, written in the official format and scored."""
+"""Evaluation of a checkpoint on a split: pred.zip, the scores, those of its sigmas, and a page of both."""
 
-import json
-import os
 import pathlib
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
+from amvur_jax import checkpoint, report, uncertainty
 from amvur_jax.data.frame import project
 from amvur_jax.data.pipeline import evaluation_batches
 from amvur_jax.data.sources import open_dataset
 from amvur_jax.errors import UserError
-from amvur_jax.export import PredictionWriter
-from amvur_jax.metrics import Scores
-from mano_jax.topology import MODEL_TO_HO3D
+from amvur_jax.export import LAYOUTS, PredictionWriter, official
+from amvur_jax.parts import Parts, PartWriter
+from amvur_jax.score import score, write_json, write_scores
 
 REPORT_SIZE = 224  # 2D errors are given in pixels of a crop of this side
 
 
+class Share:
+    """Every `step`-th frame of a data set from `start` on: what one process predicts."""
+
+    def __init__(self, dataset, start, step):
+        self._dataset, self._indices = dataset, range(start, len(dataset), step)
+
+    def __len__(self):
+        return len(self._indices)
+
+    def frame(self, i):
+        return self._dataset.frame(self._indices[i])
+
+
 def predictions(predictor, dataset, batch_size, workers=0):
-    """Yield one dictionary a frame, in the dataset's order, with a progress bar.
+    """Yield a dictionary of arrays a batch, in the data set's order, with a progress bar.
 
-    joints_cam (21,3) and vertices_cam (V,3) m, joints_2d (21,2) in [0,1] of the crop, the frame's
-    wrist_cam (3,), K (3,3) of the crop and index.
+    The fields of amvur_jax.parts.RECORD; log-variances are those of `predictor.sigma`.
     """
-
-    def predict(batch):
-        outputs = predictor(batch["image"])
-        estimate = predictor.answer(outputs)
-        return {
-            "joints_cam": estimate.joints.mu,
-            "vertices_cam": estimate.vertices.mu,
-            "joints_2d": predictor.joints_2d(outputs),
-        }
-
+    predictor = predictor.on_all_devices()
+    devices = jax.local_device_count()
+    batch_size = -(-batch_size // devices) * devices
     batches = evaluation_batches(dataset, predictor.size, batch_size, workers=workers)
     with tqdm(total=len(dataset), unit="image", desc="evaluate", dynamic_ncols=True) as progress:
         for batch in batches:
-            arrays = jax.device_get(predict(batch))
+            outputs = predictor(batch["image"], paint=0)
+            answer, sigma = predictor.answer(outputs), predictor.sigma(outputs)
+            arrays = jax.device_get(
+                {
+                    "joints_cam": answer.joints.mu,
+                    "vertices_cam": answer.vertices.mu,
+                    "joints_log_var": sigma.joints,
+                    "vertices_log_var": sigma.vertices,
+                    "joints_2d": predictor.joints_2d(outputs),
+                }
+            )
             arrays |= {name: batch[name] for name in ("wrist_cam", "K", "index")}
-            for i in np.flatnonzero(batch["valid"]):
-                yield {name: values[i] for name, values in arrays.items()}
+            yield {name: values[batch["valid"]] for name, values in arrays.items()}
             progress.update(int(batch["valid"].sum()))
 
 
-class Scoring:
-    """The official scores and the 2D error, over a stream of predictions."""
+class Evaluated(NamedTuple):
+    """What an evaluation found: Scored, the summary that scores.json holds, the sigmas' scores and curves."""
 
-    def __init__(self, ground_truth):
-        self.joints, self.vertices = ground_truth
-        self.scores = Scores("ho3d")
-        self.errors_2d_px = []
-
-    def add(self, prediction, size):
-        """Add one dictionary of `predictions`; size is the crop's side, px."""
-        i = prediction["index"]
-        joints, vertices = self.joints[i], self.vertices[i]
-        move = prediction["wrist_cam"] - prediction["joints_cam"][0]
-        self.scores.add(
-            (prediction["joints_cam"] + move)[MODEL_TO_HO3D],
-            prediction["vertices_cam"] + move,
-            joints[MODEL_TO_HO3D],
-            vertices,
-        )
-        target = project(joints, prediction["K"]) / size
-        error = np.linalg.norm(prediction["joints_2d"] - target, axis=-1).mean()
-        self.errors_2d_px.append(REPORT_SIZE * error)
-
-    def summary(self):
-        """The scores, with joints_2d_px, the mean 2D error in px of a 224 crop."""
-        return self.scores.summary() | {"joints_2d_px": float(np.mean(self.errors_2d_px))}
+    scored: object
+    summary: dict
+    points: dict
+    sigma: dict
 
 
-def evaluate(predictor, output, data_root=None, batch_size=32):
-    """Write output/pred.zip and, where ground truth is there, output/scores.json.
+def evaluate(predictor, output, data_root=None, batch_size=32, calibrate=None):
+    """Write output/pred.zip and, where ground truth is there, the scores and report.html.
+
+    Every process of a run takes a share of the frames; the first one writes the files. Reading,
+    predicting, writing and scoring are streams: memory does not hold the split's vertices.
 
     Args:
       predictor: amvur_jax.inference.Predictor.
       output: folder.
       data_root: the data set; None for the one in the checkpoint's config.
       batch_size: images at a time.
+      calibrate: path of the checkpoint that the fitted temperature is stored with, or None.
     Returns:
-      The scores, or None without ground truth.
+      The scores; None without ground truth, and on all processes but the first.
     Raises:
       UserError: the data set is not as it should be, or the folder cannot be written to.
     """
     output = pathlib.Path(output)
     root = data_root or predictor.config["data"]["root"]
-    dataset = open_dataset(root, "evaluation", hand=predictor.hand)
-    ground_truth = dataset.ground_truth
-    scoring = Scoring(ground_truth) if ground_truth else None
-    workers = predictor.config["data"]["workers"]
-    with PredictionWriter(output / "pred.zip", len(dataset)) as writer:
-        for prediction in predictions(predictor, dataset, batch_size, workers):
-            writer.add(
-                prediction["joints_cam"], prediction["vertices_cam"], prediction["wrist_cam"]
-            )
-            if scoring:
-                scoring.add(prediction, predictor.size)
-    if not scoring:
-        return None
-    scores = scoring.summary()
-    write_json(output / "scores.json", scores)
-    return scores
-
-
-def write_json(path, values):
-    """Write a JSON file that appears whole or not at all."""
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
+    dataset = open_dataset(root, "evaluation", predictor.hand)
+    if calibrate and dataset.ground_truth is None:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder"
-        ) from None
+            f"{root}: has no ground truth to fit a temperature to; add evaluation_xyz.json and "
+            "evaluation_verts.json, or leave out --calibrate"
+        )
+    layout = dataset.layout
+    process, processes = jax.process_index(), jax.process_count()
+    with PartWriter(output, process, processes) as writer:
+        share = Share(dataset, process, processes)
+        for batch in predictions(predictor, share, batch_size, predictor.config["data"]["workers"]):
+            writer.add(batch)
+    if processes > 1:
+        multihost_utils.sync_global_devices("predicted")
+    if process:
+        return None
+    records = Parts(output, processes, len(dataset))
+    try:
+        write_predictions(records, output / "pred.zip", layout)
+        if dataset.ground_truth is None:
+            return None
+        temperature = None if calibrate else predictor.temperature
+        found = score_records(records, dataset, layout, predictor.size, temperature)
+        if calibrate:
+            store_temperature(found.sigma, calibrate)
+        write_scores(found.scored, output)
+        write_json(output / "scores.json", found.summary)
+        report.write(predictor, dataset, root, records, found, output / "report.html")
+        return found.summary
+    finally:
+        records.remove()
+
+
+def write_predictions(records, path, layout):
+    """Write pred.zip from the records of a whole split."""
+    moved = LAYOUTS[layout] == "ho3d"
+    with PredictionWriter(path, len(records), layout) as writer:
+        for record in tqdm(records, unit="sample", desc="pred.zip", dynamic_ncols=True, delay=2):
+            wrist = record["wrist_cam"] if moved else None
+            writer.add(record["joints_cam"], record["vertices_cam"], wrist)
+
+
+def score_records(records, dataset, layout, size, temperature=None):
+    """Score the records of a whole split against the data set's ground truth.
+
+    Returns:
+      Evaluated; its scores are those of scripts/score.py for the pred.zip of these records.
+    """
+    joints, vertices = dataset.ground_truth
+    truth = official(joints, vertices[:0], layout, rounded=False)[0]
+    moved = LAYOUTS[layout] == "ho3d"
+
+    def predicted(record):
+        wrist = record["wrist_cam"] if moved else None
+        return official(record["joints_cam"], record["vertices_cam"], layout, wrist)
+
+    scored = score(
+        np.stack([predicted(record)[0] for record in records]),
+        (predicted(record)[1] for record in records),
+        truth,
+        (official(joints[:0], v, layout, rounded=False)[1] for v in vertices),
+        LAYOUTS[layout],
+        dataset.names,
+    )
+    errors_2d, parts = [], {"joints": [], "vertices": []}
+    for batch in records.batches():
+        i = batch["index"]
+        errors_2d += [error_2d_px(record, joints[record["index"]], size) for record in batch]
+        root, true_root = batch["joints_cam"][:, :1], joints[i, :1]
+        for kind, predicted_points, true_points, start in (
+            ("joints", batch["joints_cam"], joints[i], 1),
+            ("vertices", batch["vertices_cam"], vertices[i], 0),
+        ):
+            difference = (predicted_points - root) - (true_points - true_root)
+            log_var = batch[f"{kind}_log_var"]
+            parts[kind].append(uncertainty.points(difference[:, start:], log_var[:, start:]))
+    points = {kind: uncertainty.join(values) for kind, values in parts.items()}
+    sigma = uncertainty.summarize(points, dataset.names, temperature)
+    summary = scored.summary()
+    summary |= {"joints_2d_px": float(np.mean(errors_2d)), "uncertainty": sigma}
+    return Evaluated(scored, summary, points, sigma)
+
+
+def error_2d_px(record, joints_cam, size):
+    """Mean 2D error of a record's joints, px of a 224 crop; `size` is the side of its own crop, px."""
+    target = project(joints_cam, record["K"]) / size
+    return REPORT_SIZE * np.linalg.norm(record["joints_2d"] - target, axis=-1).mean()
+
+
+def store_temperature(sigma, path):
+    """Store a fitted temperature with the checkpoint that it is for."""
+    kept = ("temperature", "calibration_samples")
+    checkpoint.write_calibration(path, {name: sigma[name] for name in kept})

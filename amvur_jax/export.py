@@ -6,18 +6,18 @@ import os
 import shutil
 import tempfile
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from amvur_jax.data.ground_truth import JOINTS, VERTICES
 from amvur_jax.data.ho3d import GL_TO_CV
 from amvur_jax.errors import UserError
-from amvur_jax.json_arrays import JsonArrays
+from amvur_jax.predictions import MEMBER
 from mano_jax.topology import MODEL_TO_HO3D
 
-MEMBER = "pred.json"
-JOINTS, VERTICES = (21, 3), (778, 3)
+LAYOUTS = {"ho3d_v2": "ho3d", "ho3d_v3": "ho3d", "freihand": "freihand"}
+DECIMALS = 6  # a micrometre: half of it is the most that rounding moves a coordinate
 # A fixed date, so that the same predictions make the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -30,18 +30,18 @@ class PredictionWriter:
     Args:
       path: the zip file to make.
       count: the number of samples that the challenge expects.
-      dataset: "ho3d" (OpenGL axes, HO-3D's joint order, the hand moved onto the given wrist) or
-        "freihand" (OpenCV axes, the model's joint order).
+      layout: "ho3d_v2" or "ho3d_v3" (OpenGL axes, HO-3D's joint order, the hand moved onto the given
+        wrist) or "freihand" (OpenCV axes, the model's joint order).
 
     Raises:
       UserError: the folder cannot be written to.
     """
 
-    def __init__(self, path, count, dataset="ho3d"):
-        if dataset not in ("ho3d", "freihand"):
-            raise ValueError(f"dataset={dataset!r}: expected ho3d or freihand")
+    def __init__(self, path, count, layout="ho3d_v2"):
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout={layout!r}: expected one of {', '.join(LAYOUTS)}")
         self.path = Path(path)
-        self._ho3d = dataset == "ho3d"
+        self._layout = layout
         self._expected, self._written = count, 0
         self._files = contextlib.ExitStack()
         try:
@@ -79,18 +79,15 @@ class PredictionWriter:
         joints, vertices = (np.asarray(x, np.float64) for x in (joints_cam, vertices_cam))
         if joints.shape != JOINTS or vertices.shape != VERTICES:
             raise ValueError(f"sample {self._written}: shapes {joints.shape}, {vertices.shape}")
-        if self._ho3d != (wrist_cam is not None):
-            raise ValueError("wrist_cam: needed for ho3d, and for ho3d alone")
-        for points in (joints, vertices, wrist_cam if self._ho3d else 0):
+        if (LAYOUTS[self._layout] == "ho3d") != (wrist_cam is not None):
+            raise ValueError("wrist_cam: needed for HO-3D, and for HO-3D alone")
+        for points in (joints, vertices, 0 if wrist_cam is None else wrist_cam):
             if not np.isfinite(points).all():
                 raise UserError(
                     f"{self.path}: sample {self._written} holds NaN or infinity; the checkpoint is "
                     "damaged or its training diverged: use another one"
                 )
-        if self._ho3d:
-            move = np.asarray(wrist_cam, np.float64) - joints[0]
-            joints = ((joints + move) * GL_TO_CV)[MODEL_TO_HO3D]
-            vertices = (vertices + move) * GL_TO_CV
+        joints, vertices = official(joints, vertices, self._layout, wrist_cam)
         for file, points in zip(self._lists, (joints, vertices)):
             file.write(b", " if self._written else b"[")
             file.write(_text(points))
@@ -138,44 +135,28 @@ class PredictionWriter:
             member.write(b"]")
 
 
-def read_predictions(path):
-    """Read pred.zip or pred.json; a zip's member is read in place, nothing is unpacked.
+def official(joints_cam, vertices_cam, layout, wrist_cam=None, rounded=True):
+    """Points as pred.zip holds them: axes, joint order, place and rounding of the data set's challenge.
 
     Args:
-      path: the file.
+      joints_cam: (..., 21, 3) metres, OpenCV axes, the model's order.
+      vertices_cam: (..., V, 3) in the same frame.
+      layout: a key of LAYOUTS.
+      wrist_cam: (..., 3) onto which HO-3D's hands are moved, or None to leave them.
+      rounded: to whole micrometres, as predictions are written.
 
     Returns:
-      xyz (N, 21, 3) and verts (N, 778, 3), float64, in the file's axes and joint order.
-
-    Raises:
-      UserError: the file is missing or holds something else.
+      joints and vertices, float64.
     """
-    path = Path(path)
-    try:
-        if not zipfile.is_zipfile(path):
-            with open(path, "rb") as file:
-                return _read_json(file, path)
-        with zipfile.ZipFile(path) as zip_, zip_.open(MEMBER) as member:
-            return _read_json(member, f"{path}:{MEMBER}")
-    except KeyError as error:
-        raise UserError(f"{path}: holds no {MEMBER}; give a pred.zip or a pred.json") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{path}: is a damaged or encrypted zip; write it again") from error
-
-
-def _read_json(file, name):
-    reader = JsonArrays(file, name)
-    reader.expect("[")
-    xyz = reader.samples(JOINTS)
-    reader.expect(",")
-    verts = reader.samples(VERTICES)
-    reader.expect("]")
-    reader.end()
-    if len(xyz) != len(verts):
-        raise UserError(f"{name}: {len(xyz)} lists of joints but {len(verts)} of vertices")
-    return xyz, verts
+    joints, vertices = (np.asarray(x, np.float64) for x in (joints_cam, vertices_cam))
+    if wrist_cam is not None:
+        move = np.asarray(wrist_cam, np.float64)[..., None, :] - joints[..., :1, :]
+        joints, vertices = joints + move, vertices + move
+    if LAYOUTS[layout] == "ho3d":
+        joints, vertices = joints[..., MODEL_TO_HO3D, :] * GL_TO_CV, vertices * GL_TO_CV
+    if rounded:
+        joints, vertices = joints.round(DECIMALS), vertices.round(DECIMALS)
+    return joints, vertices
 
 
 def _text(points):

@@ -8,6 +8,9 @@ from flax import nnx
 
 from amvur_jax.models.amvur import Amvur, AmvurConfig
 
+# For jax.jit of what makes a fresh state: it runs once, and is as many loops as there are arrays.
+COMPILE_QUICKLY = {"xla_backend_optimization_level": 0}
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 
 import mano_jax
 import render
 from amvur_jax import cameras, checkpoint, configuration
-from amvur_jax.functional import Network
+from amvur_jax.functional import COMPILE_QUICKLY, Network
 from amvur_jax.images import normalize
 from amvur_jax.models.amvur import FOCAL_224, Estimate, Outputs
 
@@ -22,29 +23,70 @@ class View(NamedTuple):
     K: jax.Array
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _run(network, state, hand, images):
-    outputs, _ = network.apply(state, normalize(images), hand)
+class Sigma(NamedTuple):
+    """Log-variances, m², of the answer's coordinates: joints (B,21,3), vertices (B,V,3)."""
+
+    joints: jax.Array
+    vertices: jax.Array
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _run(network, state, hand, images, paint):
+    outputs, _ = network.apply(state, normalize(images), hand, paint=paint)
     return outputs
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A network with its state, its hand model and the config that they come from."""
+    """A network with its state, its hand model and the config that they come from.
+
+    temperature: what the variances are multiplied with, None where none was fitted. devices: those
+    that share each batch, or None for the default one. published_sigma: leave the spread head out.
+    """
 
     network: Network
     hand: mano_jax.HandModel
     state: dict
     config: dict
+    temperature: float | None = None
+    devices: jax.sharding.Mesh | None = None
+    published_sigma: bool = False
 
     @property
     def size(self):
         """Side of the crop, px."""
         return self.network.config.image_size
 
-    def __call__(self, images) -> Outputs:
-        """All outputs for crops (B,S,S,3), uint8 RGB; jit-compiled once for each B."""
-        return _run(self.network, self.state, self.hand, jnp.asarray(images))
+    def __call__(self, images, paint=None) -> Outputs:
+        """All outputs for crops (B,S,S,3), uint8 RGB; jit-compiled once for each B.
+
+        paint: how many get a texture and are rendered, from the first; None for all.
+        """
+        images = jnp.asarray(images) if self.devices is None else self._shared(images)
+        return _run(self.network, self.state, self.hand, images, paint)
+
+    def _shared(self, images):
+        spec = jax.sharding.PartitionSpec("batch")
+        return jax.device_put(images, jax.sharding.NamedSharding(self.devices, spec))
+
+    def on_all_devices(self):
+        """The same, each batch shared among this process's devices: their number must divide it."""
+        devices = jax.local_devices()
+        if len(devices) == 1:
+            return self
+        mesh = jax.make_mesh(
+            (len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices
+        )
+        everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        state, hand = jax.device_put((self.state, self.hand), everywhere)
+        return dataclasses.replace(self, state=state, hand=hand, devices=mesh)
+
+    def sigma(self, outputs) -> Sigma:
+        """Log-variances of the answer: the spread head's, else the published ones; not yet scaled."""
+        answer, spread = self.answer(outputs), outputs.spread
+        if spread is None or self.published_sigma:
+            return Sigma(answer.joints.log_var, answer.vertices.log_var)
+        return Sigma(*(jnp.repeat(x[..., None], 3, -1) for x in spread))
 
     def answer(self, outputs) -> Estimate:
         """The posterior of a supervised network, the prior of a weakly supervised one (as published)."""
@@ -79,11 +121,14 @@ def load(path):
     config = checkpoint.read_config(path)
     network, hand = configuration.network(config), configuration.hand(config)
     shapes = jax.eval_shape(network.init, jax.random.key(0))
-    return Predictor(network, hand, checkpoint.restore_model(path, shapes, averaged=True), config)
+    state = checkpoint.restore_model(path, shapes, averaged=True)
+    calibration = checkpoint.read_calibration(path)
+    temperature = calibration and calibration["temperature"]
+    return Predictor(network, hand, state, config, temperature)
 
 
 def untrained(config):
     """A Predictor with random parameters, what a run of this config starts from."""
     network, hand = configuration.network(config), configuration.hand(config)
-    state = jax.jit(network.init)(jax.random.key(config["seed"]))
+    state = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(jax.random.key(config["seed"]))
     return Predictor(network, hand, state, config)

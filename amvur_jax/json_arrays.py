@@ -1,15 +1,19 @@
 """Nested JSON lists of numbers, read a sample at a time: the files reach a gigabyte."""
 
-import io
 import json
+import re
 
 import numpy as np
+import orjson
 
 from amvur_jax.errors import UserError
 
 _CHUNK = 1 << 20
 # A sample of 778 vertices at full precision is 50 kB: far more than this is no sample.
 _MAX_PENDING = 16 << 20
+# A sample is a list of points: it ends where two lists end.
+_END = re.compile(rb"\][ \t\r\n]*\]")
+_SPACE = b" \t\r\n"
 
 
 class JsonArrays:
@@ -21,10 +25,9 @@ class JsonArrays:
     """
 
     def __init__(self, file, name):
-        self._text = io.TextIOWrapper(file, encoding="utf-8")
+        self._file = file
         self._name = name
-        self._decoder = json.JSONDecoder()
-        self._buffer = ""
+        self._buffer = b""
         self._position = 0
 
     def expect(self, wanted):
@@ -39,12 +42,11 @@ class JsonArrays:
         Raises:
           UserError: something else came.
         """
-        self._skip_space()
-        found = self._buffer[self._position : self._position + 1]
-        if not found or found not in wanted:
-            raise self._error(
-                f"has {found!r} where one of {wanted!r} belongs" if found else "is cut"
-            )
+        found = self._peek()
+        if not found:
+            raise self._error("is cut")
+        if found not in wanted:
+            raise self._error(f"has {found!r} where one of {wanted!r} belongs")
         self._position += 1
         return found
 
@@ -54,37 +56,43 @@ class JsonArrays:
         Raises:
           UserError: something is left.
         """
-        self._skip_space()
-        if self._position < len(self._buffer):
+        if self._peek():
             raise self._error("goes on after its last list")
 
-    def samples(self, shape, finite=True):
-        """Read a list of samples of one shape.
+    def stream(self, shape, finite=True):
+        """Read a list of samples of one shape, one after another.
 
         Args:
           shape: the shape of one sample, such as (21, 3).
-          finite: refuse NaN and infinity; False leaves them for whoever uses the sample.
+          finite: refuse infinity; False leaves it for whoever uses the sample.
 
-        Returns:
-          (N, *shape) float64.
+        Yields:
+          (*shape) float64.
 
         Raises:
           UserError: the list is malformed, a sample has another shape or is not as finite as asked.
         """
-        rows = []
         self.expect("[")
-        self._skip_space()
-        if self._buffer[self._position : self._position + 1] == "]":
+        if self._peek() == "]":
             self.expect("]")
-            return np.zeros((0, *shape))
+            return
+        number = 0
         while True:
-            rows.append(self._sample(shape, len(rows), finite))
+            yield self._sample(shape, number, finite)
+            number += 1
             if self.expect(",]") == "]":
-                return np.stack(rows)
+                return
+
+    def samples(self, shape, finite=True):
+        """Read a whole list of samples: (N, *shape) float64; arguments and errors as `stream`."""
+        rows = list(self.stream(shape, finite))
+        return np.stack(rows) if rows else np.zeros((0, *shape))
 
     def _sample(self, shape, number, finite):
+        self._peek()
+        text = self._text_of_sample()
         try:
-            sample = np.asarray(self._value(), dtype=np.float64)
+            sample = np.array(_parse(text), dtype=np.float64)
         except (ValueError, TypeError, RecursionError) as error:
             raise self._error(f"entry {number} is no {shape} list of numbers") from error
         if sample.shape != shape:
@@ -93,33 +101,40 @@ class JsonArrays:
             raise self._error(f"entry {number} holds NaN or infinity")
         return sample
 
-    def _value(self):
-        self._skip_space()
-        while True:
-            try:
-                value, self._position = self._decoder.raw_decode(self._buffer, self._position)
-                return value
-            except json.JSONDecodeError:
-                # Damaged, or only cut by the end of the buffer: the next chunk tells.
-                if len(self._buffer) - self._position > _MAX_PENDING or not self._read():
-                    raise
+    def _text_of_sample(self):
+        start = self._position
+        while not (end := _END.search(self._buffer, start)):
+            # From the last "]" on: its partner may stand in the next chunk.
+            start = max(self._buffer.rfind(b"]"), self._position) - self._position
+            if len(self._buffer) - self._position > _MAX_PENDING or not self._read():
+                return self._buffer[self._position :]
+        text = self._buffer[self._position : end.end()]
+        self._position = end.end()
+        return text
 
     def _read(self):
-        try:
-            chunk = self._text.read(_CHUNK)
-        except UnicodeDecodeError as error:
-            raise self._error("is no text file") from error
+        chunk = self._file.read(_CHUNK)
         self._buffer = self._buffer[self._position :] + chunk
         self._position = 0
         return bool(chunk)
 
-    def _skip_space(self):
+    def _peek(self):
+        """The next character that is no white space; "" at the end."""
         while True:
             rest = self._buffer[self._position : self._position + 64]
-            stripped = rest.lstrip(" \t\r\n")
+            stripped = rest.lstrip(_SPACE)
             self._position += len(rest) - len(stripped)
-            if stripped or (not rest and not self._read()):
-                return
+            if stripped:
+                return chr(stripped[0])
+            if not rest and not self._read():
+                return ""
 
     def _error(self, what):
         return UserError(f"{self._name}: {what}; write or download the file again")
+
+
+def _parse(text):
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # slower; it takes the NaN and Infinity that Python writes

@@ -80,6 +80,22 @@ def tsa_pose(pose):
     return jnp.mean(excess * jnp.array([1.0, 1.0, 2.0]))
 
 
+def gaussian_nll(difference, log_var, weights):
+    """0.5 mean of ( l + d^2 e^-l ) over the elements with weight 1; 0 when there is none.
+
+    The negative log-likelihood of a normal distribution without its constant (Nix and Weigend 1994). The
+    difference is a constant here: it trains the variance alone.
+
+    Args:
+      difference: (...) prediction minus label.
+      log_var: (...).
+      weights: (...) 0 or 1.
+    """
+    difference = jax.lax.stop_gradient(difference)
+    values = weights * (log_var + difference**2 * jnp.exp(-log_var))
+    return 0.5 * jnp.sum(values) / jnp.maximum(jnp.sum(weights), 1)
+
+
 def photometric(image, rendered, mask):
     """sum of mask sqrt(1e-6 + |image - rendered|^2) / max(sum mask, 1), over the whole batch.
 

@@ -3,7 +3,6 @@
 import datetime
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import subprocess
@@ -11,7 +10,7 @@ import sys
 
 import jax
 
-from amvur_jax.errors import UserError
+from amvur_jax.score import write_json
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -60,10 +59,4 @@ def write_manifest(workdir, config, step):
         launches = json.loads(path.read_text())["launches"] if step and path.exists() else []
     except (OSError, ValueError, KeyError, TypeError):
         launches = []  # a damaged record of the past is no reason not to go on
-    text = json.dumps({"config": config, "launches": [*launches, launch(step)]}, indent=2)
-    temporary = path.with_suffix(".partial")
-    try:
-        temporary.write_text(text + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    write_json(path, {"config": config, "launches": [*launches, launch(step)]})

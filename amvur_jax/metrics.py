@@ -1,23 +1,27 @@
-"""Hand pose scores as the HO-3D and FreiHAND programs define them, in float64.
+"""The formulas of hand pose scores, as the HO-3D and FreiHAND programs define them.
 
-Inputs are in the dataset's own frame and joint order (what pred.zip holds), metres. A mirrored
-hand scores perfectly under the official alignment: the scores `proper_*` align without mirrors.
+Points are in the dataset's own frame and joint order (what pred.zip holds), metres; any leading
+axes. `xp` is the array module: numpy for the scores of record in float64, jax.numpy for those on
+the device during training. A mirrored hand scores perfectly under the official alignment: `proper`
+aligns without mirrors.
 """
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 THRESHOLDS = np.linspace(0.0, 0.05, 100)
 F_THRESHOLDS = {5: 0.005, 15: 0.015}
 _EPS = 1e-8
 
 
-def procrustes(points, target, proper=False):
+def procrustes(points, target, proper=False, xp=np):
     """Align points to a target by translation, scale and rotation (generalised Procrustes).
 
     Args:
       points: (..., N, 3).
       target: (..., N, 3).
       proper: True = rotations only; False = a mirror is allowed too, the official choice.
+      xp: numpy or jax.numpy.
 
     Returns:
       (..., N, 3) aligned points.
@@ -25,207 +29,113 @@ def procrustes(points, target, proper=False):
     centre = target.mean(axis=-2, keepdims=True)
     target = target - centre
     points = points - points.mean(axis=-2, keepdims=True)
-    size = np.linalg.norm(target, axis=(-2, -1), keepdims=True) + _EPS
+    size = xp.linalg.norm(target, axis=(-2, -1), keepdims=True) + _EPS
     target = target / size
-    points = points / (np.linalg.norm(points, axis=(-2, -1), keepdims=True) + _EPS)
-    u, s, vt = np.linalg.svd(np.swapaxes(target, -1, -2) @ points)
+    points = points / (xp.linalg.norm(points, axis=(-2, -1), keepdims=True) + _EPS)
+    u, s, vt = xp.linalg.svd(xp.swapaxes(target, -1, -2) @ points)
     if proper:
-        mirror = np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)
-        u = np.concatenate([u[..., :2], u[..., 2:] * mirror[..., None, None]], axis=-1)
-        s = np.concatenate([s[..., :2], s[..., 2:] * mirror[..., None]], axis=-1)
+        mirror = xp.where(xp.linalg.det(u @ vt) < 0, -1.0, 1.0)
+        u = xp.concatenate([u[..., :2], u[..., 2:] * mirror[..., None, None]], axis=-1)
+        s = xp.concatenate([s[..., :2], s[..., 2:] * mirror[..., None]], axis=-1)
     scale = s.sum(axis=-1)[..., None, None]
-    return points @ np.swapaxes(u @ vt, -1, -2) * scale * size + centre
+    return points @ xp.swapaxes(u @ vt, -1, -2) * scale * size + centre
 
 
-def scale_translation(joints, target):
+def scale_translation(joints, target, xp=np):
     """Align joints to a target by the length from joint 0 to joint 4 and by joint 0.
 
     Args:
       joints: (..., 21, 3); in HO-3D's order, joint 4 is the middle finger's knuckle.
       target: (..., 21, 3).
+      xp: numpy or jax.numpy.
 
     Returns:
       (..., 21, 3) aligned joints; joints without a length keep their size.
     """
 
     def length(x):
-        return np.linalg.norm(x[..., 4, :] - x[..., 0, :], axis=-1)[..., None, None]
+        return xp.linalg.norm(x[..., 4, :] - x[..., 0, :], axis=-1)[..., None, None]
 
     own = length(joints)
     # The official order of operations: its rounding decides which wrist errors are exactly 0,
     # hence the first threshold's share.
-    joints = joints / np.where(own > 0, own, 1.0) * length(target)
+    joints = joints / xp.where(own > 0, own, 1.0) * length(target)
     return joints - joints[..., :1, :] + target[..., :1, :]
 
 
-def distances(a, b):
-    """Euclidean distances of corresponding points: (..., N, 3), (..., N, 3) -> (..., N)."""
-    return np.linalg.norm(a - b, axis=-1)
+def errors(joints, vertices, gt_joints, gt_vertices, dataset="ho3d", xp=np):
+    """The error of every keypoint under every alignment.
+
+    Args:
+      joints: (..., 21, 3) predicted, metres, the dataset's order and axes.
+      vertices: (..., V, 3).
+      gt_joints: (..., 21, 3).
+      gt_vertices: (..., V, 3).
+      dataset: "ho3d", which has the alignment by scale and translation too, or "freihand".
+      xp: numpy or jax.numpy.
+
+    Returns:
+      {name of ERRORS: (..., 21) or (..., V) metres}, and the aligned vertices (..., V, 3).
+    """
+    aligned = procrustes(vertices, gt_vertices, xp=xp)
+    compared = {
+        "mpjpe": (joints, gt_joints),
+        "root_mpjpe": (joints - joints[..., :1, :] + gt_joints[..., :1, :], gt_joints),
+        "pa_mpjpe": (procrustes(joints, gt_joints, xp=xp), gt_joints),
+        "proper_pa_mpjpe": (procrustes(joints, gt_joints, proper=True, xp=xp), gt_joints),
+        "mpvpe": (vertices, gt_vertices),
+        "pa_mpvpe": (aligned, gt_vertices),
+        "proper_pa_mpvpe": (procrustes(vertices, gt_vertices, proper=True, xp=xp), gt_vertices),
+    }
+    if dataset == "ho3d":
+        compared["st_mpjpe"] = (scale_translation(joints, gt_joints, xp=xp), gt_joints)
+    return {name: xp.linalg.norm(a - b, axis=-1) for name, (a, b) in compared.items()}, aligned
 
 
-def nearest_distances(a, b):
+def nearest_distances(a, b, limit=np.inf):
     """Distance of each point to the nearest one of the other set.
 
     Args:
       a: (N, 3).
       b: (M, 3).
+      limit: distances from here on may be given as infinite, which is quicker.
 
     Returns:
       (N,) for a, (M,) for b.
     """
-    centre = b.mean(axis=0)
-    a, b = a - centre, b - centre
-    square = (a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * (a @ b.T)
-    square = np.maximum(square, 0)
-    return np.sqrt(square.min(axis=1)), np.sqrt(square.min(axis=0))
+    tree_a, tree_b = cKDTree(a), cKDTree(b)
+    to_b, _ = tree_b.query(a, distance_upper_bound=limit)
+    to_a, _ = tree_a.query(b, distance_upper_bound=limit)
+    return to_b, to_a
 
 
-def f_score(to_target, to_points, threshold):
+def f_score(to_target, to_points, threshold, xp=np):
     """Harmonic mean of the shares of nearest distances that lie (strictly) below a threshold.
 
     Args:
-      to_target: (N,) distance of each predicted point to the target.
-      to_points: (M,) distance of each target point to the prediction.
+      to_target: (..., N) distance of each predicted point to the target.
+      to_points: (..., M) distance of each target point to the prediction.
       threshold: in the same unit.
+      xp: numpy or jax.numpy.
 
     Returns:
-      The F-score, 0 to 1.
+      (...) F-scores, 0 to 1.
     """
-    precision, recall = (to_target < threshold).mean(), (to_points < threshold).mean()
-    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
+    precision = (to_target < threshold).mean(axis=-1)
+    recall = (to_points < threshold).mean(axis=-1)
+    total = precision + recall
+    return 2 * precision * recall / xp.where(total > 0, total, 1.0)
 
 
-class _Curve:
-    """Mean error and area under the curve of correct keypoints, sample by sample."""
-
-    def __init__(self):
-        self.count, self.total, self.below = 0, 0.0, 0.0
-
-    def add(self, errors):
-        self.count += 1
-        self.total = self.total + errors
-        self.below = self.below + (errors[:, None] <= THRESHOLDS)
-
-    def mean(self):
-        return float(np.mean(self.total / self.count))
-
-    def area(self):
-        """Trapezoid over the thresholds per keypoint, as a share of the range, then the mean."""
-        share = self.below / self.count
-        area = ((share[:, 1:] + share[:, :-1]) / 2 * np.diff(THRESHOLDS)).sum(axis=1)
-        return float(np.mean(area / (THRESHOLDS[-1] - THRESHOLDS[0])))
-
-
-class Scores:
-    """Scores over a stream of samples.
+def area(share, xp=np):
+    """Area under curves of correct keypoints.
 
     Args:
-      dataset: "ho3d" or "freihand": whose program's keys `summary` uses.
-
-    Attributes:
-      per_sample: lists with one number per sample: mpjpe, root_mpjpe, pa_mpjpe, proper_pa_mpjpe,
-        mpvpe, pa_mpvpe, proper_pa_mpvpe (metres), f_5, f_al_5, f_15, f_al_15, and for HO-3D
-        st_mpjpe.
-    """
-
-    def __init__(self, dataset="ho3d"):
-        if dataset not in ("ho3d", "freihand"):
-            raise ValueError(f"dataset={dataset!r}: expected ho3d or freihand")
-        self._ho3d = dataset == "ho3d"
-        self._curves = {}
-        self.per_sample = {}
-
-    def add(self, pred_joints, pred_vertices, gt_joints, gt_vertices):
-        """Score one sample.
-
-        Args:
-          pred_joints: (21, 3) metres, the dataset's order and axes.
-          pred_vertices: (V, 3).
-          gt_joints: (21, 3).
-          gt_vertices: (V, 3).
-
-        Returns:
-          This sample's entries of `per_sample`, as a dict.
-        """
-        arrays = (pred_joints, pred_vertices, gt_joints, gt_vertices)
-        joints, vertices, gt_joints, gt_vertices = (np.asarray(x, np.float64) for x in arrays)
-        root_relative = joints - joints[:1] + gt_joints[:1]
-        aligned = procrustes(vertices, gt_vertices)
-        sample = {
-            "mpjpe": self._error("xyz", joints, gt_joints),
-            "root_mpjpe": self._error("root", root_relative, gt_joints),
-            "pa_mpjpe": self._error("xyz_al", procrustes(joints, gt_joints), gt_joints),
-            "proper_pa_mpjpe": self._error(
-                "proper", procrustes(joints, gt_joints, proper=True), gt_joints
-            ),
-            "mpvpe": self._error("mesh", vertices, gt_vertices),
-            "pa_mpvpe": self._error("mesh_al", aligned, gt_vertices),
-            "proper_pa_mpvpe": self._error(
-                "mesh_proper", procrustes(vertices, gt_vertices, proper=True), gt_vertices
-            ),
-        }
-        if self._ho3d:
-            moved = scale_translation(joints, gt_joints)
-            sample["st_mpjpe"] = self._error("xyz_st", moved, gt_joints)
-        for prefix, points in (("f", vertices), ("f_al", aligned)):
-            nearest = nearest_distances(points, gt_vertices)
-            for mm, threshold in F_THRESHOLDS.items():
-                sample[f"{prefix}_{mm}"] = f_score(*nearest, threshold)
-        for name, value in sample.items():
-            self.per_sample.setdefault(name, []).append(float(value))
-        return sample
-
-    def summary(self):
-        """The scores of all samples so far.
-
-        Returns:
-          The official keys (errors in cm), then mpjpe_mm, root_mpjpe_mm, pa_mpjpe_mm,
-          proper_pa_mpjpe_mm, mpvpe_mm, pa_mpvpe_mm, proper_pa_mpvpe_mm.
-
-        Raises:
-          ValueError: there was no sample.
-        """
-        if not self.per_sample:
-            raise ValueError("no sample was scored")
-        rows = [("xyz", "xyz"), ("xyz_procrustes_al" if self._ho3d else "xyz_al", "xyz_al")]
-        rows += [("xyz_scale_trans_al", "xyz_st")] if self._ho3d else []
-        rows += [("mesh", "mesh"), ("mesh_al", "mesh_al")]
-        scores = {}
-        for key, curve in rows:
-            scores[f"{key}_mean3d"] = 100 * self._curves[curve].mean()
-            scores[f"{key}_auc3d"] = self._curves[curve].area()
-        for mm in F_THRESHOLDS:
-            scores[f"f_score_{mm}"] = float(np.mean(self.per_sample[f"f_{mm}"]))
-            scores[f"f_al_score_{mm}"] = float(np.mean(self.per_sample[f"f_al_{mm}"]))
-        for name, values in self.per_sample.items():
-            if name.endswith(("mpjpe", "mpvpe")) and name != "st_mpjpe":
-                scores[f"{name}_mm"] = 1000 * float(np.mean(values))
-        return scores
-
-    def _error(self, curve, points, target):
-        errors = distances(points, target)
-        self._curves.setdefault(curve, _Curve()).add(errors)
-        return errors.mean()
-
-
-def score(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d"):
-    """Score predictions as the dataset's own program does.
-
-    Args:
-      pred_joints: N samples of (21, 3), an array or any iterable; metres, the dataset's joint
-        order and axes.
-      pred_vertices: N samples of (V, 3).
-      gt_joints: N samples of (21, 3).
-      gt_vertices: N samples of (V, 3).
-      dataset: "ho3d" or "freihand".
+      share: (..., 100) share of samples with an error of at most each of THRESHOLDS.
+      xp: numpy or jax.numpy.
 
     Returns:
-      Scores.summary: the official keys (errors in cm) and the same errors in mm.
-
-    Raises:
-      ValueError: the four have different lengths or there is no sample.
+      (...) trapezoid over the thresholds, as a share of their range.
     """
-    scores = Scores(dataset)
-    for sample in zip(pred_joints, pred_vertices, gt_joints, gt_vertices, strict=True):
-        scores.add(*sample)
-    return scores.summary()
+    steps = xp.asarray(np.diff(THRESHOLDS) / (THRESHOLDS[-1] - THRESHOLDS[0]))
+    return ((share[..., 1:] + share[..., :-1]) / 2 * steps).sum(axis=-1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 
 from amvur_jax import cameras, losses
@@ -24,6 +25,7 @@ class LossConfig:
     photometric_samples: int | None = None
     keypoint_map: float = 0.0
     coefficients: float = 0.0
+    nll: float = 0.0
 
 
 def vertex_labels(hand, batch):
@@ -94,7 +96,37 @@ def weak_terms(outputs, batch, regressor, hand, config, size):
     return data, kl
 
 
+def supervised_nll(outputs, batch, regressor, hand, size):
+    """The spread head's likelihood of the posterior's wrist-relative joints and vertices."""
+    q = outputs.posterior
+    joints = losses.wrist_relative(q.joints.mu) - losses.wrist_relative(batch["joints_cam"])
+    vertices = q.vertices.mu - q.joints.mu[:, :1] - vertex_labels(hand, batch)
+
+    def nll(difference, log_var, weights):
+        shape = difference.shape
+        weights = jnp.broadcast_to(weights[..., None], shape)
+        return losses.gaussian_nll(difference, jnp.broadcast_to(log_var[..., None], shape), weights)
+
+    has_joint = batch["has_3d"][:, None] * batch["joints_valid"]
+    return nll(joints[:, 1:], outputs.spread.joints[:, 1:], has_joint[:, 1:]) + nll(
+        vertices, outputs.spread.vertices, batch["has_mesh"][:, None]
+    )
+
+
+def weak_nll(outputs, batch, regressor, hand, size):
+    """The spread head's likelihood of the prior's wrist-relative 2D joints, its variance projected."""
+    joints = jax.lax.stop_gradient(outputs.prior.joints.mu)
+    K = jax.lax.stop_gradient(cameras.intrinsics(outputs.camera.mu, size))
+    projected = cameras.project(joints, K) / size
+    log_var = jnp.broadcast_to(outputs.spread.joints[..., None], joints.shape)
+    log_var = cameras.project_log_var(joints, log_var, K) - 2 * jnp.log(size)
+    difference = losses.wrist_relative(projected) - losses.wrist_relative(batch["joints_2d"])
+    valid = jnp.broadcast_to(batch["joints_valid"][..., None], difference.shape)
+    return losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:])
+
+
 TERMS = {"supervised": supervised_terms, "weak": weak_terms}
+NLL = {"supervised": supervised_nll, "weak": weak_nll}
 
 
 def objective(outputs, batch, image, regressor, hand, config, size):
@@ -122,6 +154,9 @@ def objective(outputs, batch, image, regressor, hand, config, size):
     if config.coefficients:
         terms["coefficients"] = jnp.mean(outputs.pose_coefficients**2) + jnp.mean(outputs.betas**2)
         total = total + config.coefficients * terms["coefficients"]
+    if config.nll:
+        terms["nll"] = NLL[config.mode](outputs, batch, regressor, hand, size)
+        total = total + config.nll * terms["nll"]
     if outputs.texture is not None:
         drawn = len(outputs.texture.image)
         there = batch["has_image"][:drawn, None, None]

@@ -9,6 +9,7 @@ from amvur_jax import draw
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
 from amvur_jax.data.image import read_image
 from amvur_jax.errors import UserError
+from mano_jax.topology import FINGERS
 
 
 def parse_box(text):
@@ -63,6 +64,17 @@ def obj_text(vertices_cam, faces, colors):
     return "\n".join(lines) + "\n"
 
 
+def sigma_text(predictor, joints_mm):
+    """How far off the fingers may be, in a line: medians over the joints (21,) of sigma in mm."""
+    fingers = {
+        name: float(np.sqrt(np.mean(joints_mm[4 * i + 1 : 4 * i + 5] ** 2)))
+        for i, name in enumerate(FINGERS)
+    }
+    listed = ", ".join(f"{name} {value:.0f}" for name, value in fingers.items())
+    kind = "calibrated" if predictor.temperature else "not calibrated: see evaluate.py --calibrate"
+    return f"sigma of a coordinate relative to the wrist, mm ({kind}): {listed}"
+
+
 def predict(predictor, image_path, output, box=None):
     """Reconstruct the hand in a picture and write what there is to see and to compute with.
 
@@ -72,7 +84,7 @@ def predict(predictor, image_path, output, box=None):
       output: folder; NAME_overlay.png, NAME.obj, NAME.npz go there.
       box: (4,) x1,y1,x2,y2 about the hand, px of the picture, or None.
     Returns:
-      The three paths.
+      The three paths, and a sentence about sigma.
     Raises:
       UserError: the picture is not readable, the box is off it, or the folder cannot be written to.
     """
@@ -85,6 +97,11 @@ def predict(predictor, image_path, output, box=None):
     estimate, view = predictor.answer(outputs), predictor.view(outputs)
     colors = draw.texture_colors(outputs.texture, 0)
     arrays = {k: v[0] for k, v in flatten(outputs).items()}
+    sigma = predictor.sigma(outputs)
+    scale = 1000 * np.sqrt(predictor.temperature or 1.0)
+    for kind in ("joints", "vertices"):
+        variance = np.exp(np.asarray(getattr(sigma, kind)[0], np.float64)).mean(-1)
+        arrays[f"{kind}_sigma_mm"] = (scale * np.sqrt(variance)).astype(np.float32)
     arrays |= {
         "faces": np.asarray(predictor.hand.faces),
         "crop": A,
@@ -102,4 +119,4 @@ def predict(predictor, image_path, output, box=None):
         raise UserError(
             f"{output}: cannot be written ({error.strerror}); choose another folder"
         ) from None
-    return paths
+    return paths, sigma_text(predictor, arrays["joints_sigma_mm"])

@@ -13,7 +13,7 @@ from amvur_jax.data.pipeline import train_batches
 from amvur_jax.data.prefetch import DevicePrefetch
 from amvur_jax.data.sources import open_dataset, open_training
 from amvur_jax.errors import UserError
-from amvur_jax.functional import count_parameters
+from amvur_jax.functional import COMPILE_QUICKLY, count_parameters
 from amvur_jax.inference import Predictor
 from amvur_jax.journal import Journal
 from amvur_jax.manifest import write_manifest
@@ -21,6 +21,7 @@ from amvur_jax.optimizer import learning_rate, make_optimizer
 from amvur_jax.overview import overview
 from amvur_jax.startup import Stopwatch
 from amvur_jax.train_step import init_state, make_step, state_of
+from amvur_jax.validation import Validator
 
 
 def train(config, workdir, dry_run=False):
@@ -51,7 +52,7 @@ def train(config, workdir, dry_run=False):
                 "training frames"
             )
         learning_rate(config.train)  # complains of an unknown schedule
-        validate = None  # the scores of a {"params", "batch_stats"}, every config.eval.every steps
+        validate = Validator(network, hand, config) if config.eval.every else None
         drawn = pictured(dataset, config) if config.train.picture_every else None
     steps = config.train.steps
 
@@ -111,12 +112,15 @@ def train(config, workdir, dry_run=False):
             state, place = checkpoint.restore_state(workdir, shapes)
             batches.set_state(place)
         elif config.init_from:
-            model = jax.jit(network.init)(jax.random.key(config.seed))
+            model = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(
+                jax.random.key(config.seed)
+            )
             model = checkpoint.restore_part(config.init_from, model)
             fresh = functools.partial(state_of, optimizer=optimizer, settings=config.train)
             state = jax.jit(fresh, out_shardings=shardings)(jax.device_get(model))
         else:
-            state = jax.jit(init, out_shardings=shardings)(jax.random.key(config.seed))
+            born = jax.jit(init, out_shardings=shardings, compiler_options=COMPILE_QUICKLY)
+            state = born(jax.random.key(config.seed))
         jax.block_until_ready(state)
     with stopwatch.part("data"):
         batch = next(batches)
@@ -174,6 +178,11 @@ def train(config, workdir, dry_run=False):
             if validate and (done % config.eval.every == 0 or done == steps):
                 with journal.paused():
                     scores = validate(inferred())
+                if config.train.best_metric not in scores:
+                    raise UserError(
+                        f"config.train.best_metric: {config.train.best_metric!r} is none of the "
+                        f"scores; use one of {', '.join(scores)}"
+                    )
                 journal.scalars("eval", scores, done)
             if drawn and first and (done % config.train.picture_every == 0 or done == steps):
                 with journal.paused():

@@ -57,6 +57,8 @@ def get_config():
     c.model.dtype = "float32"  # or "bfloat16"
     # Read 2D joints off the finest map by soft-argmax and feed them back (not in the published model).
     c.model.keypoint_head = False
+    # Variances of joints and vertices of their own, trained by loss.nll (the published ones say little).
+    c.model.spread_head = False
     # Start the rotation, pose and camera heads near zero (the published model: only some of them).
     c.model.centred_heads = False
     c.model.camera_init = (0.45, 0.1, 0.45, 0.0)  # fx, cx, fy, cy in units of twice the crop's side
@@ -86,6 +88,13 @@ def get_config():
     c.loss.photometric_samples = placeholder(int)  # samples of a batch that are rendered; None: all
     c.loss.keypoint_map = 0.0  # weight of the 2D joints read off the feature map
     c.loss.coefficients = 0.0  # weight of the mean square of pose coefficients and betas
+
+    c.loss.nll = 0.0  # weight of the spread head's likelihood; it moves nothing but that head
+
+    c.eval = ConfigDict()  # scores during training, on the evaluation split
+    c.eval.every = 0  # steps between them; 0: never
+    c.eval.samples = 512  # how many frames, evenly spread over the split; 0: all
+    c.eval.batch_size = 32
 
     c.train = ConfigDict()
     c.train.batch_size = 64  # published: 16 on each of 4 GPUs

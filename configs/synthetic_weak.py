@@ -5,7 +5,8 @@
 
 From random weights and in minutes the published recipe diverges or learns nothing, so this one takes
 liberties, each a field: means instead of samples in the data terms, L1, 2D joints read off the feature
-map, heads that start near zero, betas predicted, a higher rate with warm-up and cosine, no dropout.
+map, heads that start near zero, betas predicted, variances of their own, a higher rate with warm-up
+and cosine, no dropout.
 """
 
 from configs.default import get_config as default
@@ -26,6 +27,7 @@ def get_config():
     c.model.texture_heads = 2
     c.model.dropout = 0.0
     c.model.keypoint_head = True
+    c.model.spread_head = True
     c.model.centred_heads = True
     c.model.camera_init = (1.0, 0.25, 1.0, 0.25)
     c.model.step_init = 1e-3
@@ -43,6 +45,9 @@ def get_config():
     c.loss.photometric_samples = 4
     c.loss.keypoint_map = 1.0
     c.loss.coefficients = 0.003
+    c.loss.nll = 1.0
+    c.eval.every = 200
+    c.eval.samples = 128
     c.train.batch_size = 16
     c.train.steps = 1200
     c.train.learning_rate = 1e-3

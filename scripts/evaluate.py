@@ -1,21 +1,34 @@
-"""Restore a checkpoint, predict the evaluation split, write pred.zip and, with ground truth, scores.json.
+"""Restore a checkpoint, predict the evaluation split, write pred.zip and, with ground truth, the scores.
 
     python scripts/evaluate.py --checkpoint=runs/demo --output=runs/demo
+    python scripts/evaluate.py --checkpoint=runs/demo --output=runs/demo --calibrate
 
-pred.zip is in the official format of the HO-3D challenge: joints and vertices in metres, OpenGL axes,
-the order of evaluation.txt.
+pred.zip is in the official format of the data set's challenge (HO-3D v2, v3 or FreiHAND). With ground truth:
+the official scores.txt, scores.json with tables, pck.png, and report.html, one page with all of it.
+--calibrate fits a temperature to the predicted variances and stores it with the checkpoint, so that
+scripts/predict.py can say how many millimetres it may be off.
 """
 
+import dataclasses
+
+import jax
 from absl import flags
 
 from amvur_jax import cli, evaluate, inference
+from amvur_jax.errors import UserError
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "A run's folder, or one checkpoints/STEP of it."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for pred.zip and scores.json.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for pred.zip, the scores and the report.")
 _DATA_ROOT = flags.DEFINE_string("data_root", None, "Data set; default: the checkpoint's own.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound=1)
+_CALIBRATE = flags.DEFINE_bool(
+    "calibrate", False, "Fit a temperature to the variances and store it with the checkpoint."
+)
+_PUBLISHED_SIGMA = flags.DEFINE_bool(
+    "published_sigma", False, "Score the published variances though there is a head for them."
+)
 flags.mark_flags_as_required(["checkpoint", "output"])
 
 SHOWN = {
@@ -30,13 +43,34 @@ SHOWN = {
 
 def main():
     predictor = inference.load(_CHECKPOINT.value)
-    scores = evaluate.evaluate(predictor, _OUTPUT.value, _DATA_ROOT.value, _BATCH_SIZE.value)
+    if _PUBLISHED_SIGMA.value:
+        predictor = dataclasses.replace(predictor, published_sigma=True, temperature=None)
+    if _CALIBRATE.value and _PUBLISHED_SIGMA.value:
+        raise UserError("--calibrate: the temperature is the head's; leave --published_sigma out")
+    calibrate = _CHECKPOINT.value if _CALIBRATE.value else None
+    scores = evaluate.evaluate(
+        predictor, _OUTPUT.value, _DATA_ROOT.value, _BATCH_SIZE.value, calibrate
+    )
+    if jax.process_index():
+        return  # the first process tells
     print(f"{_OUTPUT.value}/pred.zip written")
     if scores is None:
         print("no evaluation_xyz.json and evaluation_verts.json in the data set: not scored")
         return
     for key, label in SHOWN.items():
         print(f"{label:28s} {scores[key]:8.3f}")
+    for warning in scores["warnings"]:
+        print(f"WARNING: {warning}")
+    sigma = scores["uncertainty"]
+    print(f"{'temperature of variances':28s} {sigma['temperature']:8.3g}")
+    for kind in ("joints", "vertices"):
+        after = sigma[kind]["after"]
+        covered = ", ".join(f"{after[f'coverage_{p}']:.2f} in {p} %" for p in (50, 80, 95))
+        print(
+            f"{f'sigma of {kind}, mm':28s} {after['sigma_mm']:8.1f}  (error {after['error_mm']:.1f}; "
+            f"rank correlation {after['rank_correlation']:.2f}; {covered})"
+        )
+    print(f"look at {_OUTPUT.value}/report.html")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
     python scripts/predict.py --checkpoint=runs/demo --input=photo.jpg --box=210,80,420,300 --output=out
 
+The .npz has joints_sigma_mm and vertices_sigma_mm, the standard deviation of a coordinate relative to the
+wrist; run scripts/evaluate.py --calibrate first, so that they are what the errors were on labelled frames.
 Without --box the picture itself is taken as the crop about the hand (its central square).
 """
 
@@ -21,8 +23,10 @@ flags.mark_flags_as_required(["checkpoint", "input", "output"])
 
 def main():
     box = None if _BOX.value is None else parse_box(_BOX.value)
-    for path in predict(inference.load(_CHECKPOINT.value), _INPUT.value, _OUTPUT.value, box):
+    paths, sigma = predict(inference.load(_CHECKPOINT.value), _INPUT.value, _OUTPUT.value, box)
+    for path in paths:
         print(path)
+    print(sigma)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def at_save(step, moment):
 
     def doomed_save(self, number, *rest):
         if number == step and moment == "before":
+            self.finish()  # the one before it
             die()
         if number == step and moment == "during":
             # The last thing that a save does is to give the folder its name.
@@ -47,7 +48,7 @@ def main():
     if moment != "never":
         at_save(int(step), moment)
     startup.meet_processes()
-    config = tiny.tiniest_config(root, steps=8, ema_decay=0.9)
+    config = tiny.tiniest_config(root, batch_size=8, steps=8, ema_decay=0.9)
     train.train(config, pathlib.Path(workdir))
 
 

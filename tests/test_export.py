@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from amvur_jax.errors import UserError
-from amvur_jax.export import PredictionWriter, read_predictions
+from amvur_jax.export import PredictionWriter
+from amvur_jax.predictions import read_predictions
 
 # The back order of the data page, copied by hand.
 TO_HO3D = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20]
@@ -42,7 +43,7 @@ def test_ho3d_predictions_are_moved_turned_and_reordered(tmp_path, predictions):
 
 
 def test_freihand_predictions_are_written_as_they_are(tmp_path, predictions):
-    write(tmp_path / "pred.zip", predictions[:2], dataset="freihand")
+    write(tmp_path / "pred.zip", predictions[:2], layout="freihand")
     xyz, verts = read_predictions(tmp_path / "pred.zip")
     np.testing.assert_allclose(xyz, predictions[0], atol=5.1e-7)
     np.testing.assert_allclose(verts, predictions[1], atol=5.1e-7)
@@ -106,8 +107,8 @@ def test_misuse(tmp_path, predictions):
         writer.add(joints, vertices)
     with pytest.raises(ValueError, match="wrist_cam"):
         PredictionWriter(tmp_path / "x.zip", 1, "freihand").add(joints, vertices, wrists)
-    with pytest.raises(ValueError, match="expected ho3d or freihand"):
-        PredictionWriter(tmp_path / "pred.zip", count=1, dataset="coco")
+    with pytest.raises(ValueError, match="expected one of"):
+        PredictionWriter(tmp_path / "pred.zip", count=1, layout="coco")
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path):

@@ -27,7 +27,7 @@ HERE = pathlib.Path(__file__).parent
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ho3d")
-    write_ho3d(folder, train=5, evaluation=1)
+    write_ho3d(folder, train=11, evaluation=1)
     return folder
 
 
@@ -48,7 +48,7 @@ def ended(process):
 def straight(root, tmp_path_factory):
     """A run of eight steps that nothing befell: its folder and parameters."""
     folder = tmp_path_factory.mktemp("straight")
-    return folder, train(tiniest_config(root, steps=8, ema_decay=0.9), folder)
+    return folder, train(tiniest_config(root, batch_size=8, steps=8, ema_decay=0.9), folder)
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(root, straight, t
     code, output = ended(start("asked", 5, tmp_path, root))
     assert (code, steps()) == (0, 5), output
     assert "stopped by SIGTERM, saved at step 5" in output
-    train(tiniest_config(root, steps=8, ema_decay=0.9), tmp_path)
+    train(tiniest_config(root, batch_size=8, steps=8, ema_decay=0.9), tmp_path)
     for item in ("model", "average", "training"):
         found, want = (_stored(folder, item) for folder in (tmp_path, straight[0]))
         jax.tree.map(np.testing.assert_array_equal, found, want)
@@ -82,7 +82,7 @@ def _stored(folder, item):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(root, straight, tmp_path):
-    """They find one another by SLURM's variables; each holds one of a batch's two samples."""
+    """They find one another by SLURM's variables; each holds half of a batch."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -103,7 +103,7 @@ def test_two_processes_train_as_one_does(root, straight, tmp_path):
     # one process writes, and what it writes is what one process alone finds
     alone, together = (scalars(f / "tensorboard")["train/total"] for f in (straight[0], tmp_path))
     assert [step for step, _ in together] == [step for step, _ in alone]
-    np.testing.assert_allclose([v for _, v in together], [v for _, v in alone], rtol=2e-3)
+    np.testing.assert_allclose([v for _, v in together], [v for _, v in alone], rtol=5e-3)
     shapes = jax.tree.map(checkpoint.as_shape, straight[1])
     checkpoint.restore_model(tmp_path, shapes)  # onto the one device here
 

@@ -1,5 +1,6 @@
 """Training, checkpoints, evaluation and prediction, end to end on a tiny network and data set."""
 
+import dataclasses
 import json
 import shutil
 import zipfile
@@ -18,7 +19,9 @@ from amvur_jax.data.pipeline import train_batches
 from amvur_jax.errors import UserError
 from amvur_jax.evaluate import evaluate
 from amvur_jax.predict import parse_box, predict
+from amvur_jax.score import score_files
 from amvur_jax.train import train
+from amvur_jax.validation import Validator
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +76,8 @@ def test_training_moves_every_parameter_that_the_weak_loss_reaches(run, tree):
         if not leaf
     }
     # the weak-perspective heads have no part in this mode, nor have steps where means are used;
-    # a key's bias cancels in the softmax
-    unused = ("prior/weak_camera", "prior/step_")
+    # a key's bias cancels in the softmax; only vertex labels reach the offsets of their variances
+    unused = ("prior/weak_camera", "prior/step_", "spread/vertex_offset")
     assert not {n for n in still if not n.startswith(unused) and not n.endswith("key/bias")}
 
 
@@ -88,7 +91,31 @@ def test_init_from_starts_from_those_parameters(run, tree, tmp_path):
 
 
 def test_evaluate_writes_the_official_archive_and_scores(run, tree, tmp_path):
-    scores = evaluate(inference.load(run[0]), tmp_path, batch_size=2)
+    predictor = inference.load(run[0])
+    scores = evaluate(predictor, tmp_path, batch_size=2, calibrate=run[0])
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "pred.zip",
+        "scores.json",
+        "scores.txt",
+        "pck.png",
+        "report.html",
+    }
+    # the scores are those of the script for the file that was written, to the last digit
+    again = score_files(tmp_path / "pred.zip", tree).summary()
+    assert {name: scores[name] for name in again} == again
+    # and those on the device, during training, agree
+    config = tiny_config(tree)
+    config.eval.samples = 0
+    validate = Validator(predictor.network, predictor.hand, config)
+    for key, value in validate(run[1]).items():
+        assert value == pytest.approx(scores[key], abs=2e-3), key
+    # the temperature stays with the checkpoint
+    assert inference.load(run[0]).temperature == scores["uncertainty"]["temperature"]
+    newest = run[0] / "checkpoints" / "4" / "calibration.json"
+    newest.write_text("{}")
+    with pytest.raises(UserError, match=r"calibration\.json: holds no temperature"):
+        inference.load(run[0])
+    newest.unlink()
     joints, vertices = json.loads(zipfile.ZipFile(tmp_path / "pred.zip").read("pred.json"))
     assert np.shape(joints) == (3, 21, 3)
     assert np.shape(vertices) == (3, 778, 3)
@@ -110,7 +137,8 @@ def test_predict_writes_overlay_mesh_and_numbers(run, tree, tmp_path):
     predictor = inference.load(run[0])
     frame = HO3D(tree, "evaluation").frame(0)
     picture = next((tree / "evaluation").glob("*/rgb/0000.png"))
-    overlay, obj, numbers = predict(predictor, picture, tmp_path, frame.box)
+    calibrated = dataclasses.replace(predictor, temperature=4.0)
+    (overlay, obj, numbers), told = predict(calibrated, picture, tmp_path, frame.box)
     assert cv2.imread(str(overlay)).shape[1] > 5 * 224
     arrays = np.load(numbers)
     lines = obj.read_text().splitlines()
@@ -122,6 +150,12 @@ def test_predict_writes_overlay_mesh_and_numbers(run, tree, tmp_path):
     np.testing.assert_allclose(
         image[:, :2] / image[:, 2:] / 32, arrays["prior_joints_2d_mu"], atol=1e-4
     )
+    # 1000 sqrt(T e^l): the head gives every coordinate of a point the same variance
+    want = 1000 * 2 * np.exp(arrays["spread_joints"] / 2)
+    np.testing.assert_allclose(arrays["joints_sigma_mm"], want, rtol=1e-5)
+    assert arrays["vertices_sigma_mm"].shape == (778,)
+    assert "(calibrated)" in told
+    assert f"index {np.sqrt((want[5:9] ** 2).mean()):.0f}" in told
     assert {"posterior_vertices_log_var", "camera_log_var", "faces", "crop"} <= set(arrays)
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import jax
 
 from amvur_jax.benchmarks import measure, workload
-from amvur_jax.functional import Network
+from amvur_jax.functional import COMPILE_QUICKLY, Network
 from amvur_jax.images import normalize
 
 
@@ -16,7 +16,7 @@ def run(quick):
     torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
     for size, count, dtype in workload.cases(quick):
         network = Network(workload.settings(size, dtype))
-        state = jax.jit(network.init)(jax.random.key(0))
+        state = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
         images = workload.batch(size, count)["image"]
         functions, flops, compile_s = {}, {}, {}
         for name, paint in (("ours", 0), ("ours, rendered", None)):

@@ -1,5 +1,6 @@
 """Speed of the training step, and beside it the same network in PyTorch where that is installed."""
 
+import functools
 import importlib.util
 
 import jax
@@ -7,7 +8,7 @@ from ml_collections import ConfigDict
 
 from amvur_jax import sharding
 from amvur_jax.benchmarks import measure, workload
-from amvur_jax.functional import Network
+from amvur_jax.functional import COMPILE_QUICKLY, Network
 from amvur_jax.objectives import LossConfig
 from amvur_jax.optimizer import make_optimizer
 from amvur_jax.train_step import init_state, make_step
@@ -37,9 +38,8 @@ def run(quick):
     mesh, optimizer = sharding.make_mesh(jax.devices()[:1]), make_optimizer()
     for size, count, dtype in workload.cases(quick):
         network = Network(workload.settings(size, dtype))
-        state = jax.jit(lambda key, network=network: init_state(network, optimizer, SETTINGS, key))(
-            jax.random.key(0)
-        )
+        init = functools.partial(init_state, network, optimizer, SETTINGS)
+        state = jax.jit(init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
         shardings = sharding.of_state(state, mesh)
         step = make_step(
             network, hand, LossConfig(data_term="mu"), optimizer, SETTINGS, 0, mesh, shardings

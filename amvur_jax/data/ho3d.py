@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from amvur_jax.data import ground_truth
 from amvur_jax.data.annotations import Annotations, annotation_path
 from amvur_jax.data.frame import Frame, project
 from amvur_jax.data.hand_labels import LARGEST_LABEL, KinematicChain, is_camera, turned
 from amvur_jax.data.image import read_image
 from amvur_jax.errors import UserError
-from amvur_jax.json_arrays import JsonArrays
 from mano_jax import FileFormatError, load_hand
 from mano_jax.pickle_reader import read_pickle
 from mano_jax.topology import HO3D_TO_MODEL
@@ -104,11 +104,20 @@ class HO3D:
         Raises:
           UserError: a file is malformed or has not one entry per frame.
         """
-        joints = self._evaluation_file("evaluation_xyz.json", (21, 3))
-        vertices = self._evaluation_file("evaluation_verts.json", (778, 3))
-        if joints is None or vertices is None:
+        if self.split != "evaluation" or not ground_truth.has_ground_truth(self.root):
             return None
-        return joints[:, HO3D_TO_MODEL] * GL_TO_CV, vertices * GL_TO_CV
+        joints = ground_truth.joints(self.root)
+        vertices = list(ground_truth.vertices(self.root))
+        for name, values in (
+            (ground_truth.JOINTS_FILE, joints),
+            (ground_truth.VERTICES_FILE, vertices),
+        ):
+            if len(values) != len(self):
+                raise UserError(
+                    f"{self.root / name}: has {len(values)} entries but evaluation.txt lists "
+                    f"{len(self)} frames; take both from the same release"
+                )
+        return joints[:, HO3D_TO_MODEL] * GL_TO_CV, np.stack(vertices) * GL_TO_CV
 
     def _meta_path(self, name):
         sequence, number = name.split("/")
@@ -120,21 +129,6 @@ class HO3D:
         if self._meta_path(self.names[0]).is_file() or not path.is_file():
             return None
         return Annotations(path)
-
-    def _evaluation_file(self, file_name, shape):
-        path = self.root / file_name
-        if self.split != "evaluation" or not path.is_file():
-            return None
-        with open(path, "rb") as file:
-            reader = JsonArrays(file, path)
-            samples = reader.samples(shape)
-            reader.end()
-        if len(samples) != len(self):
-            raise UserError(
-                f"{path}: has {len(samples)} entries but evaluation.txt lists {len(self)} frames; "
-                "take both from the same release"
-            )
-        return samples
 
     def _train_labels(self, meta):
         joints_cam = meta.array("handJoints3D", (21, 3))[HO3D_TO_MODEL] * GL_TO_CV

@@ -13,6 +13,7 @@ from amvur_jax.models.hrnet import HRNet, HRNetSize
 from amvur_jax.models.keypoints import KeypointHead
 from amvur_jax.models.layers import linear
 from amvur_jax.models.prior import PriorNet, hand_pass
+from amvur_jax.models.spread import Spread, SpreadHead
 from amvur_jax.models.texture import vertex_features
 from amvur_jax.models.transformer import TokenBlock
 
@@ -40,6 +41,7 @@ class AmvurConfig:
     dropout: float = 0.1
     dtype: str = "float32"  # of backbone and attention; the rest is in float32
     keypoint_head: bool = False
+    spread_head: bool = False
     centred_heads: bool = False
     camera_init: tuple = (0.45, 0.1, 0.45, 0.0)
     weak_camera_init: tuple | None = None
@@ -86,7 +88,8 @@ class Outputs(NamedTuple):
 
     camera: Gaussian of (B,4), or (B,3) with the weak-perspective camera. tsa_poses (B,16,3).
     jv_log_var (B,21+V,3). betas and pose_coefficients of the mean. joints_2d_map: (B,21,2) in [0,1]
-    read off the feature map, or None. texture: None where it was not asked for.
+    read off the feature map, or None. spread: None without the head. texture: None where it was not
+    asked for.
     """
 
     camera: Gaussian | jax.Array
@@ -97,6 +100,7 @@ class Outputs(NamedTuple):
     betas: jax.Array
     pose_coefficients: jax.Array
     joints_2d_map: jax.Array | None
+    spread: Spread | None
     texture: Texture | None
 
 
@@ -157,6 +161,9 @@ class Amvur(nnx.Module):
             log_var=False,
             rngs=rngs,
         )
+        # The last, so that the others start as they do without it.
+        if config.spread_head:
+            self.spread = SpreadHead(features, config.vertices, rngs=rngs)
 
     def __call__(
         self,
@@ -235,6 +242,7 @@ class Amvur(nnx.Module):
             betas=mean_part[:, n:],
             pose_coefficients=mean_part[:, :n],
             joints_2d_map=joints_2d_map,
+            spread=self.spread(g, hand) if config.spread_head else None,
             texture=None,
         )
         if paint != 0:
