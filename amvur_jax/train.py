@@ -3,15 +3,14 @@
 import concurrent.futures
 import functools
 import json
-import signal
 
 import jax
-from jax.experimental import multihost_utils
 
 from amvur_jax import checkpoint, configuration, sharding
 from amvur_jax.data.pipeline import train_batches
 from amvur_jax.data.prefetch import DevicePrefetch
 from amvur_jax.data.sources import open_dataset, open_training
+from amvur_jax.dry_run import describe
 from amvur_jax.errors import UserError
 from amvur_jax.functional import COMPILE_QUICKLY, count_parameters
 from amvur_jax.inference import Predictor
@@ -20,6 +19,7 @@ from amvur_jax.manifest import write_manifest
 from amvur_jax.optimizer import learning_rate, make_optimizer
 from amvur_jax.overview import overview
 from amvur_jax.startup import Stopwatch
+from amvur_jax.stop import Stop
 from amvur_jax.train_step import init_state, make_step, state_of
 from amvur_jax.validation import Validator
 
@@ -62,21 +62,19 @@ def train(config, workdir, dry_run=False):
     first = jax.process_index() == 0
 
     # ---- input
-    batches = DevicePrefetch(
-        train_batches(
-            dataset,
-            size=network.config.image_size,
-            batch_size=config.train.batch_size,
-            seed=config.seed,
-            workers=config.data.workers,
-            augmentation=configuration.augmentation(config),
-            cache=config.data.cache,
-            strict=config.data.strict,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        ),
-        sharding.over_batch(mesh),
+    host_batches = train_batches(
+        dataset,
+        size=network.config.image_size,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        workers=config.data.workers,
+        augmentation=configuration.augmentation(config),
+        cache=config.data.cache,
+        strict=config.data.strict,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
+    batches = DevicePrefetch(host_batches, sharding.over_batch(mesh))
 
     # ---- step: compiled before there is a state, each variant once
     optimizer = make_optimizer()
@@ -101,8 +99,8 @@ def train(config, workdir, dry_run=False):
     if dry_run:
         with stopwatch.part("data"):
             batch = next(batches)
-        describe(network, train_step, shapes, batch, paint_at(steps - 1), mesh, stopwatch)
-        batches.close()
+        describe(train_step, shapes, batch, paint_at(steps - 1), mesh, stopwatch)
+        host_batches.close()
         return None
     if start >= steps:
         print(f"{workdir}: all {steps} steps are done", flush=True)
@@ -199,35 +197,12 @@ def train(config, workdir, dry_run=False):
         stop.forget()
         journal.close()
         saver.close()
-        batches.close()
+        host_batches.close()
         compiler.shutdown(wait=False, cancel_futures=True)
     if done < steps:
         print(f"{workdir}: stopped by SIGTERM, saved at step {done}", flush=True)
         raise SystemExit(0)
     return state["model"]
-
-
-class Stop:
-    """Whether SIGTERM has asked for the end; with several processes all learn of it at the same step."""
-
-    def __init__(self):
-        self._asked, self._several = False, jax.process_count() > 1
-        # JAX listens itself where there are several processes.
-        self._before = None if self._several else signal.signal(signal.SIGTERM, self._note)
-
-    def _note(self, number, frame):
-        self._asked = True
-
-    def asked(self, step):
-        """Whether to end after this step; every process has to ask."""
-        if self._several:
-            return multihost_utils.reached_preemption_sync_point(step)
-        return self._asked
-
-    def forget(self):
-        """Give the signal back to who had it."""
-        if not self._several:
-            signal.signal(signal.SIGTERM, self._before)
 
 
 def check_same_run(workdir, config):
@@ -248,25 +223,3 @@ def pictured(dataset, config):
         return open_dataset(root, "evaluation")
     except UserError:
         return dataset.datasets[0]
-
-
-def describe(network, train_step, shapes, batch, paint, mesh, stopwatch):
-    """Compile the step, and print what it takes."""
-    with stopwatch.part("compile"):
-        compiled = train_step.lower(
-            shapes, jax.tree.map(checkpoint.as_shape, batch), paint
-        ).compile()
-    memory, mib = compiled.memory_analysis(), 2**20
-    flops = compiled.cost_analysis().get("flops", float("nan"))
-    kept = memory.argument_size_in_bytes / mib
-    lines = {
-        "devices": f"{mesh.size} x {jax.devices()[0].device_kind}, {jax.process_count()} process(es)",
-        "parameters": f"{count_parameters(shapes['model']['params']):,}",
-        "work a step": f"{flops / 1e9:.2f} GFLOP on each device",
-        "memory": f"{kept:.1f} MiB of state and batch, {memory.temp_size_in_bytes / mib:.1f} MiB of "
-        "temporaries on each device",
-        "compiled in": f"{stopwatch.seconds['compile']:.1f} s",
-    }
-    lines |= {f"batch {name}": f"{value.dtype}{list(value.shape)}" for name, value in batch.items()}
-    width = max(map(len, lines))
-    print("\n".join(f"{name:{width}s}  {text}" for name, text in lines.items()), flush=True)

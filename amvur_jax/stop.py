@@ -1,0 +1,29 @@
+"""A run that is asked to end: SIGTERM, as schedulers send it before they take a machine away."""
+
+import signal
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Stop:
+    """Whether SIGTERM has asked for the end; with several processes all learn of it at the same step."""
+
+    def __init__(self):
+        self._asked, self._several = False, jax.process_count() > 1
+        # JAX listens itself where there are several processes.
+        self._before = None if self._several else signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, number, frame):
+        self._asked = True
+
+    def asked(self, step):
+        """Whether to end after this step; every process has to ask."""
+        if self._several:
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._asked
+
+    def forget(self):
+        """Give the signal back to who had it."""
+        if not self._several:
+            signal.signal(signal.SIGTERM, self._before)
