@@ -30,7 +30,9 @@ class Journal:
 
     def __init__(self, workdir, settings, start, names, writes=True):
         self._folder, self._settings, self._names = pathlib.Path(workdir), settings, names
-        self._writer = SummaryWriter(str(self._folder / "tensorboard")) if writes else None
+        # Without a bound on its queue: its thread ends on a full disk, and nobody shall wait for it.
+        folder = str(self._folder / "tensorboard")
+        self._writer = SummaryWriter(folder, max_queue=0) if writes else None
         self._bar = tqdm(
             total=settings.steps,
             initial=start,
@@ -150,4 +152,5 @@ class Journal:
         """Close the bar and TensorBoard's file."""
         self._bar.close()
         if self._writer:
-            self._writer.close()
+            with contextlib.suppress(OSError):  # a full disk: the checkpoint's error says it better
+                self._writer.close()

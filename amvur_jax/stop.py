@@ -1,6 +1,7 @@
 """A run that is asked to end: SIGTERM, as schedulers send it before they take a machine away."""
 
 import signal
+import threading
 
 import jax
 from jax.experimental import multihost_utils
@@ -11,8 +12,9 @@ class Stop:
 
     def __init__(self):
         self._asked, self._several = False, jax.process_count() > 1
-        # JAX listens itself where there are several processes.
-        self._before = None if self._several else signal.signal(signal.SIGTERM, self._note)
+        # JAX listens itself where there are several processes; only a main thread may.
+        listens = not self._several and threading.current_thread() is threading.main_thread()
+        self._before = signal.signal(signal.SIGTERM, self._note) if listens else None
 
     def _note(self, number, frame):
         self._asked = True
@@ -25,5 +27,5 @@ class Stop:
 
     def forget(self):
         """Give the signal back to who had it."""
-        if not self._several:
+        if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
