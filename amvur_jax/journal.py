@@ -62,6 +62,7 @@ class Journal:
     @contextlib.contextmanager
     def paused(self):
         """Time that is not the training's, of validation and of pictures."""
+        self.flush()  # else the steps under way would be done in no time
         start = time.perf_counter()
         yield
         self._paused += time.perf_counter() - start
