@@ -1,8 +1,9 @@
 """Eight simulated devices, in a process of its own; prints what test_sharding.py looks at as JSON."""
 
+import functools
 import json
 import os
-import sys
+import pathlib
 import tempfile
 
 os.environ["XLA_FLAGS"] = (
@@ -10,6 +11,7 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from tiny import tiniest_config
@@ -24,69 +26,87 @@ from amvur_jax.train_step import init_state, make_step
 BATCH = 8
 
 
-def run(config, optimizer, devices, batches):
-    """Train on so many devices: (state, losses)."""
+def either():
+    """Adam or plain descent, by a flag in its state: each number of devices compiles one step for both."""
+    adam = make_optimizer()
+
+    def init(params):
+        return {"adam": adam.init(params), "plain": jnp.array(False)}
+
+    def update(gradients, state, params):
+        directions, moments = adam.update(gradients, state["adam"], params)
+        chosen = jax.tree.map(
+            lambda g, d: jnp.where(state["plain"], 10 * g, d), gradients, directions
+        )
+        return chosen, {"adam": moments, "plain": state["plain"]}
+
+    return optax.GradientTransformation(init, update)
+
+
+def runner(config, devices):
+    """Functions of so many devices: a fresh state, and (state, batches) -> (state, losses)."""
     make = (configuration.network, configuration.hand, configuration.loss)
     network, hand, loss = (part(config) for part in make)
-    mesh = sharding.make_mesh(jax.devices()[:devices])
-
-    def init(key):
-        return init_state(network, optimizer, config.train, key)
-
+    mesh, optimizer = sharding.make_mesh(jax.devices()[:devices]), either()
+    init = functools.partial(init_state, network, optimizer, config.train)
     shapes = jax.eval_shape(init, jax.random.key(0))
-    shardings = sharding.of_state(shapes, mesh, config.train.shard_parameters)
-    state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
+    shardings = sharding.of_state(shapes, mesh, shard_parameters=devices > 1)
     step = make_step(network, hand, loss, optimizer, config.train, 0, mesh, shardings)
-    losses = []
-    for batch in batches:
-        state, metrics = step(state, jax.device_put(batch, sharding.over_batch(mesh)), 0)
-        losses.append(float(metrics["total"]))
-    return state, losses
+    born = jax.jit(init, out_shardings=shardings)
+
+    def run(state, batches, plain):
+        flag = jax.device_put(plain, shardings["optimizer"]["plain"])
+        state = state | {"optimizer": state["optimizer"] | {"plain": flag}}
+        losses = []
+        for batch in batches:
+            state, metrics = step(state, jax.device_put(batch, sharding.over_batch(mesh)), 0)
+            losses.append(float(metrics["total"]))
+        return state, losses
+
+    return lambda: born(jax.random.key(0)), run
 
 
 def main():
-    steps = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        root = checkpoint.pathlib.Path(folder)
+        root = pathlib.Path(folder)
         write_ho3d(root, train=2 * BATCH, evaluation=1)
         stream = train_batches(HO3D(root), 32, BATCH, seed=0)
-        batches = [next(stream) for _ in range(steps)]
-
-        config = tiniest_config(root, batch_size=BATCH, warmup_steps=0, learning_rate=0.01)
-        first = batches[:1]
-        one, _ = run(config, optax.identity(), 1, first)
-        eight, _ = run(config, optax.identity(), 8, first)
-        fresh, _ = run(config, optax.identity(), 1, [])
+        batches = [next(stream) for _ in range(20)]
+        config = tiniest_config(root, batch_size=BATCH, warmup_steps=0, learning_rate=1e-3)
+        (new_one, run_one), (new_eight, run_eight) = runner(config, 1), runner(config, 8)
 
         def norm(a, b):
             leaves = jax.tree.map(lambda x, y: np.asarray(x) - np.asarray(y), a, b)
             return float(optax.tree.norm(leaves))
 
+        fresh = new_one()["model"]
+        one, eight = (
+            run(new(), batches[:1], plain=True)[0]["model"]
+            for new, run in ((new_one, run_one), (new_eight, run_eight))
+        )
         results = {
-            "moved": norm(one["model"]["params"], fresh["model"]["params"]),
-            "params": norm(one["model"]["params"], eight["model"]["params"]),
-            "batch_stats": norm(one["model"]["batch_stats"], eight["model"]["batch_stats"]),
-            "stats_moved": norm(one["model"]["batch_stats"], fresh["model"]["batch_stats"]),
+            "moved": norm(one["params"], fresh["params"]),
+            "params": norm(one["params"], eight["params"]),
+            "stats_moved": norm(one["batch_stats"], fresh["batch_stats"]),
+            "batch_stats": norm(one["batch_stats"], eight["batch_stats"]),
         }
-        if steps > 1:
-            config.train.update({"learning_rate": 1e-3})
-            _, results["one"] = run(config, make_optimizer(), 1, batches)
-            config.train.shard_parameters = True
-            state, results["eight"] = run(config, make_optimizer(), 8, batches)
-            kernel = state["model"]["params"]["prior"]["step_3d"]["hidden"]["kernel"]
-            results["kernel"] = [list(kernel.shape), list(kernel.addressable_shards[0].data.shape)]
-            saver = checkpoint.Saver(checkpoint.manager(root / "run"), {})
-            saver.save(1, state, {})
-            saver.finish()
-            saver.close()
-            mesh = sharding.make_mesh(jax.devices()[:3])
-            shardings = sharding.of_state(state, mesh, True)
-            shapes = sharding.with_shardings(state, shardings)
-            restored, _ = checkpoint.restore_state(root / "run", shapes)
-            results["restored"] = norm(restored["model"], state["model"])
-            results["restored_devices"] = len(
-                restored["model"]["params"]["prior"]["step_3d"]["hidden"]["kernel"].devices()
-            )
+        results["one"] = run_one(new_one(), batches, plain=False)[1]
+        state, results["eight"] = run_eight(new_eight(), batches, plain=False)
+
+        def large(state):
+            return state["model"]["params"]["prior"]["step_3d"]["hidden"]["kernel"]
+
+        shape = large(state).addressable_shards[0].data.shape
+        results["kernel"] = [list(large(state).shape), list(shape)]
+        saver = checkpoint.Saver(checkpoint.manager(root / "run"), {})
+        saver.save(1, state, {})
+        saver.finish()
+        saver.close()
+        mesh = sharding.make_mesh(jax.devices()[:3])
+        shapes = sharding.with_shardings(state, sharding.of_state(state, mesh, True))
+        restored, _ = checkpoint.restore_state(root / "run", shapes)
+        results["restored"] = norm(restored["model"], state["model"])
+        results["restored_devices"] = len(large(restored).devices())
     print(json.dumps(results))
 
 
