@@ -30,7 +30,7 @@ def at_save(step, moment):
             # The last thing that a save does is to give the folder its name.
             self._checkpoints._checkpointer._handler.finalize = lambda directory: die()
         save(self, number, *rest)
-        if number == step and moment == "during":
+        if number == step:
             self.finish()
 
     def doomed_add(self, number, metrics):
