@@ -56,18 +56,7 @@ def run(quick):
             from amvur_jax.benchmarks import torch_network
 
             functions |= torch_network.training(network.config, count, dtype)
-        seconds = measure.median_seconds(functions, 3 if quick else 7)
-        for name, value in seconds.items():
-            yield workload.row(
-                f"{size}, batch {count}, {dtype}: {name}",
-                value,
-                count,
-                flops.get(name, flops["ours"]),
-                dtype,
-                quick,
-                of_ours=value / seconds["ours"],
-                **more.get(name, {}),
-            )
+        yield from workload.rows((size, count, dtype), functions, flops, quick, more)
 
 
 def _stepper(compiled, state, batch):

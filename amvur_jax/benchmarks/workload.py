@@ -88,13 +88,26 @@ def hand():
     return configuration.hand({"hand": ""})
 
 
-def row(name, seconds, count, flops, dtype, quick, **more):
-    """One row: a case's time, images a second, and share of the measured peak."""
-    return {
-        "case": name,
-        "ms": 1e3 * seconds,
-        "images_s": count / seconds,
-        "gflop": flops / 1e9,
-        "share_of_peak": flops / seconds / peak_flops(dtype, quick),
-        **more,
-    }
+def rows(case, functions, flops, quick, more):
+    """Measure contenders in turns; yield a row each: time, images a second, share of the measured peak.
+
+    Args:
+      case: of `cases`.
+      functions: {contender: function of no arguments}; "ours" is what the others are compared with.
+      flops: {contender: operations}; another network's are taken to be ours.
+      quick: few repeats.
+      more: {contender: further columns}.
+    """
+    size, count, dtype = case
+    seconds = measure.median_seconds(functions, 3 if quick else 7)
+    for name, value in seconds.items():
+        work = flops.get(name, flops["ours"])
+        yield {
+            "case": f"{size}, batch {count}, {dtype}: {name}",
+            "ms": 1e3 * value,
+            "images_s": count / value,
+            "gflop": work / 1e9,
+            "share_of_peak": work / value / peak_flops(dtype, quick),
+            "of_ours": value / seconds["ours"],
+            **more.get(name, {}),
+        }
