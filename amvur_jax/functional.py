@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 from flax import nnx
@@ -12,6 +13,20 @@ from amvur_jax.models.amvur import Amvur, AmvurConfig
 COMPILE_QUICKLY = {"xla_backend_optimization_level": 0}
 
 
+class Keys:
+    """The keys that nnx.Rngs would give to a module that is being made, counted in Python.
+
+    nnx counts in an array; under jax.jit each count makes JAX search all that was traced before.
+    """
+
+    def __init__(self, key):
+        self.key, self.count = key, itertools.count()
+
+    def params(self):
+        """The next key."""
+        return jax.random.fold_in(self.key, next(self.count))
+
+
 @dataclasses.dataclass(frozen=True)
 class Network:
     """`init` makes the state {"params": ..., "batch_stats": ...}; `apply` runs the network with it."""
@@ -20,12 +35,12 @@ class Network:
 
     @functools.cached_property
     def graphdef(self):
-        model = nnx.eval_shape(lambda: Amvur(self.config, rngs=nnx.Rngs(0)))
+        model = nnx.eval_shape(lambda: Amvur(self.config, rngs=Keys(jax.random.key(0))))
         return nnx.split(model)[0]
 
     def init(self, key):
         """Freshly initialised state from a random key; call it under jax.jit to be quick."""
-        model = Amvur(self.config, rngs=nnx.Rngs(params=key))
+        model = Amvur(self.config, rngs=Keys(key))
         return split_state(model)
 
     def apply(self, state, *args, method="__call__", **kwargs):
