@@ -143,7 +143,7 @@ def test_processes_share_each_batch(tree):
     for step, batch in enumerate(whole):
         for name, values in batch.items():
             for p in range(3):
-                np.testing.assert_array_equal(shares[p][step][name], values[p::3])
+                np.testing.assert_array_equal(shares[p][step][name], values[2 * p : 2 * p + 2])
     with pytest.raises(UserError, match="6 samples cannot be shared by 4"):
         train_batches(dataset, 32, 6, seed=5, process_count=4)
 

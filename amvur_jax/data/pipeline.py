@@ -70,8 +70,9 @@ def train_batches(
     samples = mixture.order(seed).map_with_index(sample)
 
     def start(step):
-        share = samples[step * batch_size + process_index :: process_count]
-        return _ahead(share.batch(batch_size // process_count), workers)
+        # Processes have neighbouring parts: a batch put together is in the order of one process alone.
+        parts = samples[step * batch_size :].batch(batch_size // process_count)
+        return _ahead(parts[process_index::process_count], workers)
 
     key = {"seed": seed, "batch_size": batch_size, "frames": [len(d) for d in mixture.datasets]}
     return TrainBatches(start, mixture, key, start_step)
