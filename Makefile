@@ -8,10 +8,10 @@ demo: .venv/installed
 	$(PY) scripts/demo.py --output=runs/demo
 
 test: .venv/installed
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist=loadfile
 
 test-slow: .venv/installed
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -n 2 --dist=loadfile -m slow
 
 lint: .venv/installed
 	$(PY) -m ruff check .
