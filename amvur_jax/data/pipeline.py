@@ -210,6 +210,7 @@ class _Cached:
     def __init__(self, dataset, room):
         self._dataset, self._free = dataset, room
         self._frames = {}
+        self.root, self.names = dataset.root, dataset.names
 
     def __len__(self):
         return len(self._dataset)
