@@ -1,4 +1,4 @@
-# make demo | test | test-slow | lint. Each makes .venv and installs into it when it is missing.
+# make demo | test | test-slow [SLOW="tests/test_x.py ..."] | lint. Each makes .venv and installs into it when it is missing.
 PYTHON ?= python3
 PY := .venv/bin/python
 EXTRAS := dev$(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo ,cuda12)
@@ -11,7 +11,7 @@ test: .venv/installed
 	$(PY) -m pytest -n 2 --dist=loadfile
 
 test-slow: .venv/installed
-	$(PY) -m pytest -n 2 --dist=loadfile -m slow
+	$(PY) -m pytest -n 2 --dist=loadfile -m slow $(SLOW)
 
 lint: .venv/installed
 	$(PY) -m ruff check .

@@ -48,6 +48,22 @@ def project(points_cam: jax.Array, K: jax.Array) -> tuple[jax.Array, jax.Array]:
     return pixels, depth
 
 
+def pixel_rays(K: jax.Array) -> jax.Array:
+    """The affine functions that take a pixel (x, y) to its ray (X/z, Y/z): the inverse of `project`.
+
+    Args:
+      K: (..., 3, 3) intrinsics, px; the last row is not used.
+
+    Returns:
+      (..., 2, 3): for X/z and for Y/z what x, y and 1 are multiplied by.
+    """
+    a, b, c, d = K[..., 0, 0], K[..., 0, 1], K[..., 1, 0], K[..., 1, 1]
+    x, y = K[..., 0, 2], K[..., 1, 2]
+    inverse = jnp.stack([d, -b, b * y - d * x, -c, a, c * x - a * y], axis=-1)
+    inverse = inverse / (a * d - b * c)[..., None]
+    return inverse.reshape(*K.shape[:-2], 2, 3)
+
+
 def weak_perspective_camera(
     camera: jax.Array, image_size: tuple[int, int], focal: float = 1000.0
 ) -> tuple[jax.Array, jax.Array]:

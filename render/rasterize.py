@@ -1,24 +1,34 @@
 """The hard rasteriser: per pixel the nearest face that covers its centre.
 
-Which face wins is found without gradients by walking (face, tile) pairs in chunks and scattering
+Which face wins is found without gradients by walking (face, block) pairs in chunks and scattering
 into a z-buffer; what the pixel sees of that face is then plain differentiable arithmetic.
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from render.camera import ndc_per_pixel, pixel_centres, project
+from render.blocks import BLOCK, BLOCK_READ, SIDE, block_pairs, strip_grid, to_image
+from render.camera import ndc_per_pixel
+from render.covered import map_covered
 from render.fragments import Fragments
-from render.gather import gather_columns
-from render.tiles import TILE, tile_grid, tile_pairs
-from render.triangles import drawable, edge_functions, edge_table, interpolation
+from render.triangles import (
+    bounding_box,
+    drawable,
+    edge_functions,
+    edge_table,
+    nearness,
+    outline,
+    outline_distance,
+    planes,
+    screen_corners,
+)
 
-# Depths this close (relative) are one depth: the lowest face index wins. A few float32 roundings,
-# so that both passes over the pairs, which XLA may round differently, agree on the winner.
-TIE = 2.5e-7
+# Depths this close are one depth: the lowest face index wins. A few steps of float32, so that both
+# passes over the pairs, which XLA may round differently, agree on the winner.
+TIE_STEPS = 3
 CHUNK = 4096  # pairs; 64 pixels each, so that a chunk's arrays stay in the processor's cache
 
 
@@ -42,10 +52,9 @@ def rasterize(
     Returns:
       Fragments with one face per pixel.
     """
-    corners, batch = _screen_corners(vertices_cam, faces, K)
-    pix_to_face = select_faces(jax.lax.stop_gradient(corners), image_size)
-    x, y = pixel_centres(image_size)
-    fragments = _interpolate_faces(corners, pix_to_face, x[None, :], y[:, None], image_size)
+    corners, batch = screen_corners(vertices_cam, faces, K)
+    pix_to_face = select_faces(lax.stop_gradient(corners), image_size)[..., None]
+    fragments = fragments_of(corners, pix_to_face, image_size)
     return jax.tree.map(lambda a: a.reshape(batch + a.shape[1:]), fragments)
 
 
@@ -60,8 +69,6 @@ def fragments_at(
 ) -> Fragments:
     """What chosen points of the image see of faces already known to cover them.
 
-    Cheaper than a whole image where only some of its pixels count.
-
     Args:
       vertices_cam: (..., V, 3) camera frame, m.
       faces: (F, 3) or (..., F, 3) int vertex indices.
@@ -73,117 +80,124 @@ def fragments_at(
     Returns:
       Fragments (..., A, B, 1).
     """
-    corners, batch = _screen_corners(vertices_cam, faces, K)
+    corners, batch = screen_corners(vertices_cam, faces, K)
+    images = corners.shape[0]
     pix_to_face = jnp.broadcast_to(pix_to_face, batch + pix_to_face.shape[-2:])
-    flat = pix_to_face.reshape(corners.shape[0], *pix_to_face.shape[-2:])
-    fragments = _interpolate_faces(corners, flat, x, y, image_size)
+    flat = pix_to_face.reshape(images, *pix_to_face.shape[-2:], 1)
+    x, y = (jnp.broadcast_to(p[..., None], flat.shape) for p in (x, y))
+    fragments = fragments_of(corners, flat, image_size, (x, y))
     return jax.tree.map(lambda a: a.reshape(batch + a.shape[1:]), fragments)
 
 
-def _screen_corners(vertices_cam, faces, K):
-    """Corners (N, F, 3, 3) of the faces, x and y in px and depth in m, and the batch's shape."""
-    batch = jnp.broadcast_shapes(vertices_cam.shape[:-2], faces.shape[:-2], K.shape[:-2])
-    vertices_cam = jnp.broadcast_to(vertices_cam, batch + vertices_cam.shape[-2:])
-    faces = jnp.broadcast_to(faces, batch + faces.shape[-2:])
-    pixels, depth = project(vertices_cam, K)
-    screen = jnp.concatenate([pixels, depth[..., None]], axis=-1)
-    images = math.prod(batch)
-    screen = screen.reshape(images, *screen.shape[-2:])
-    faces = faces.reshape(images, *faces.shape[-2:]).astype(jnp.int32)
-    corners = jnp.take_along_axis(
-        screen, faces.reshape(images, 3 * faces.shape[-2], 1), axis=1, mode="clip"
+def fragments_of(
+    corners: jax.Array,
+    pix_to_face: jax.Array,
+    image_size: tuple[int, int],
+    centres: tuple[jax.Array, jax.Array] | None = None,
+) -> Fragments:
+    """What pixels see of faces that cover their centres.
+
+    Args:
+      corners: (N, F, 9) of `screen_corners`.
+      pix_to_face: (N, H, W, 1) int, -1 where empty.
+      image_size: (H, W) of the whole image.
+      centres: x and y (N, H, W, 1) px, where they are not the pixels' own.
+
+    Returns:
+      Fragments (N, H, W, 1).
+    """
+    weights = jnp.eye(3, dtype=corners.dtype) * nearness(corners[..., 2::3])[..., None]
+    depth, barycentrics = map_covered(
+        _perspective,
+        pix_to_face,
+        *planes(corners, weights, image_size),
+        centres=centres,
+        empty=((-1.0,), (-1.0,) * 3),
+        spare=(1.0, 1.0, 1.0),
     )
-    return corners.reshape(*faces.shape, 3), batch
+    (dists,) = map_covered(
+        functools.partial(_inside_distance, ndc_per_pixel(image_size)),
+        pix_to_face,
+        *outline(corners, image_size),
+        centres=centres,
+        empty=((-1.0,),),
+    )
+    return Fragments(
+        pix_to_face=pix_to_face,
+        zbuf=depth[..., 0],
+        bary_coords=barycentrics,
+        dists=dists[..., 0],
+    )
+
+
+def _perspective(values, x, y, image_values):
+    """Depth and barycentrics from b_i / z, which are affine on the screen."""
+    depth = 1.0 / (values[0] + values[1] + values[2])
+    return [depth, *(value * depth for value in values)]
+
+
+def _inside_distance(unit, values, x, y, image_values):
+    return [-outline_distance(values) * unit**2]
 
 
 def select_faces(corners: jax.Array, image_size: tuple[int, int]) -> jax.Array:
     """Index of the nearest face that covers each pixel centre.
 
     Args:
-      corners: (N, F, 3, 3) x and y in px and depth in m of the faces' corners.
+      corners: (N, F, 9) of `screen_corners`.
       image_size: (H, W).
 
     Returns:
       (N, H, W) int32, -1 where no face is.
     """
     images, num_faces = corners.shape[:2]
-    height, width = image_size
-    rows, columns = tile_grid(image_size)
-    tiles = images * rows * columns
+    across, rows = strip_grid(image_size)
     # One more, never drawn, face keeps every array non-empty.
-    corners = jnp.pad(corners.astype(jnp.float32).reshape(-1, 3, 3), ((0, 1), (0, 0), (0, 0)))
-    drawn = drawable(corners[..., :2], corners[..., 2])
-    corners = jnp.where(drawn[:, None, None], corners, 0.0)
-    pairs = tile_pairs(corners[..., :2], drawn, image_size)
-    table = edge_table(corners[..., :2], corners[..., 2])
-    offset = jnp.arange(TILE) + 0.5
+    corners = jnp.pad(corners.astype(jnp.float32).reshape(-1, 9), ((0, 1), (0, 0)))
+    drawn = drawable(corners)
+    pairs = block_pairs(*bounding_box(corners), drawn, image_size)
+    table = jnp.where(drawn[:, None], edge_table(corners), 0.0)
+    offset = jnp.arange(SIDE) + 0.5
+    none = corners.shape[0] - 1
 
     def chunk(i):
-        """Tile, face and inverse depth (0 outside the face) of one chunk of pairs."""
+        """First row in the buffer, face and inverse depth (as int32; 0 outside the face) of pairs."""
         number = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)
-        face, row, column = pairs.decode(number)
-        tile = (face // max(num_faces, 1) * rows + row) * columns + column
-        coefficients = table[face]
+        face, row, strip = pairs.decode(number)
+        face = jnp.where(number < pairs.total, face, none)
+        coefficients = table.at[face].get(mode="promise_in_bounds")
         edges = edge_functions(
             coefficients,
-            (column[:, None] * TILE + offset)[:, None, :],
-            (row[:, None] * TILE + offset)[:, :, None],
+            (strip[:, None] * SIDE + offset)[:, None, :],
+            (row[:, None] + offset)[:, :, None],
         )
         inverse = [coefficients[:, 12 + k, None, None] for k in range(3)]
         area = edges[0] + edges[1] + edges[2]
         inside = (jnp.minimum(jnp.minimum(edges[0], edges[1]), edges[2]) >= 0) & (area > 0)
         weighted = edges[0] * inverse[0] + edges[1] * inverse[1] + edges[2] * inverse[2]
-        nearness = jnp.where(inside, weighted / jnp.where(area > 0, area, 1.0), 0.0)
+        near = jnp.where(inside, weighted / jnp.where(area > 0, area, 1.0), 0.0)
+        image = jnp.minimum(face // max(num_faces, 1), images - 1)
+        # Positive floats are in the order of their bits, and integers are compared faster.
         return (
-            jnp.where(number < pairs.total, tile, tiles),
+            (image * across + strip) * rows + row,
             face,
-            nearness.reshape(CHUNK, TILE * TILE),
+            lax.bitcast_convert_type(near, jnp.int32),
         )
 
     def nearest(i, best):
-        tile, _, nearness = chunk(i)
-        return best.at[tile].max(nearness, mode="drop")
+        start, _, near = chunk(i)
+        return lax.scatter_max(best, start[:, None], near, BLOCK, mode="promise_in_bounds")
 
     def lowest(i, winner):
-        tile, face, nearness = chunk(i)
-        wins = (nearness > 0) & (nearness >= limit.at[tile].get(mode="clip"))
-        return winner.at[tile].min(
-            jnp.where(wins, face[:, None], none).astype(jnp.int32), mode="drop"
-        )
+        start, face, near = chunk(i)
+        most = lax.gather(best, start[:, None], BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
+        wins = jnp.where((near > 0) & (near + TIE_STEPS >= most), face[:, None, None], none)
+        return lax.scatter_min(winner, start[:, None], wins, BLOCK, mode="promise_in_bounds")
 
     chunks = (pairs.total + CHUNK - 1) // CHUNK
-    none = jnp.int32(corners.shape[0])
-    buffer = (tiles, TILE * TILE)
-    best = jax.lax.fori_loop(0, chunks, nearest, jnp.zeros(buffer, jnp.float32))
-    limit = best * (1 - TIE)
-    winner = jax.lax.fori_loop(0, chunks, lowest, jnp.full(buffer, none))
-    image = winner.reshape(images, rows, columns, TILE, TILE).transpose(0, 1, 3, 2, 4)
-    image = image.reshape(images, rows * TILE, columns * TILE)[:, :height, :width]
+    buffer = (images * across * rows, SIDE)
+    best = lax.fori_loop(0, chunks, nearest, jnp.zeros(buffer, jnp.int32))
+    winner = lax.fori_loop(0, chunks, lowest, jnp.full(buffer, none, jnp.int32))
+    winner = to_image(winner, images, image_size)
     first = jnp.arange(images, dtype=jnp.int32)[:, None, None] * num_faces
-    return jnp.where(image < none, image - first, -1)
-
-
-def _interpolate_faces(corners, pix_to_face, x, y, image_size):
-    """Fragments of the chosen faces: corners (N, F, 3, 3), pix_to_face (N, A, B), x, y (A, B)."""
-    images, num_faces = corners.shape[:2]
-    mask = pix_to_face >= 0
-    first = jnp.arange(images)[:, None, None] * num_faces
-    table = corners.reshape(-1, 9)
-    column = gather_columns(table, jnp.where(mask, pix_to_face + first, table.shape[0]))
-    # Empty pixels see a constant triangle: nothing divides by zero there.
-    spare = (0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0)
-    column = [jnp.where(mask, c, constant) for c, constant in zip(column, spare)]
-    barycentrics, depth, distance = interpolation(
-        [(column[0], column[1]), (column[3], column[4]), (column[6], column[7])],
-        [column[2], column[5], column[8]],
-        x.astype(corners.dtype),
-        y.astype(corners.dtype),
-    )
-    return Fragments(
-        pix_to_face=pix_to_face[..., None],
-        zbuf=jnp.where(mask, depth, -1.0)[..., None],
-        bary_coords=jnp.stack([jnp.where(mask, b, -1.0) for b in barycentrics], axis=-1)[
-            ..., None, :
-        ],
-        dists=jnp.where(mask, -distance * ndc_per_pixel(image_size) ** 2, -1.0)[..., None],
-    )
+    return jnp.where(winner < none, winner - first, -1)

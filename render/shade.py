@@ -1,12 +1,16 @@
 """Colours of the pixels: interpolation over faces and Phong's light."""
 
 import dataclasses
+import functools
+import math
 
 import jax
 import jax.numpy as jnp
 
+from render.camera import pixel_rays
+from render.covered import map_covered
 from render.fragments import Fragments
-from render.gather import gather_columns
+from render.triangles import nearness, planes, screen_corners, take_vertices
 
 NORM_FLOOR = 1e-6
 
@@ -41,13 +45,18 @@ def vertex_normals(vertices: jax.Array, faces: jax.Array) -> jax.Array:
       (..., V, 3); shorter than 1 only where the sum is below 1e-6 m^2.
     """
     batch = jnp.broadcast_shapes(vertices.shape[:-2], faces.shape[:-2])
-    flat = jnp.broadcast_to(vertices, batch + vertices.shape[-2:]).reshape(-1, 3)
-    count = vertices.shape[-2]
-    index = _flat_faces(faces, batch, count)
-    corner = flat[index]
-    normal = jnp.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    total = jnp.zeros_like(flat).at[index.reshape(-1)].add(jnp.repeat(normal, 3, axis=0))
-    unit = _unit([total[:, 0], total[:, 1], total[:, 2]])
+    faces = jnp.broadcast_to(faces, batch + faces.shape[-2:])
+    images, count = math.prod(batch), vertices.shape[-2]
+    corner = take_vertices(vertices, faces, batch)
+    a, b, c = ([corner[:, 3 * i + k] for k in range(3)] for i in range(3))
+    u, v = [p - q for p, q in zip(b, a)], [p - q for p, q in zip(c, a)]
+    normal = jnp.stack([u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)], axis=-1)
+    first = jnp.arange(images, dtype=jnp.int32)[:, None, None] * count
+    index = (faces.reshape(images, -1, 3) + first).reshape(-1, 3)
+    total = jnp.zeros((images * count, 3), vertices.dtype)
+    for i in range(3):
+        total = total.at[index[:, i]].add(normal)
+    unit = _unit([total[:, k] for k in range(3)])
     return jnp.stack(unit, axis=-1).reshape(*batch, count, 3)
 
 
@@ -62,7 +71,7 @@ def interpolate(fragments: Fragments, faces: jax.Array, attributes: jax.Array) -
     Returns:
       (..., H, W, P, C), 0 where empty.
     """
-    return jnp.stack(_interpolate(fragments, faces, attributes), axis=-1)
+    return _by_barycentrics(_as_they_are, fragments, faces, [attributes])
 
 
 def shade(
@@ -89,53 +98,131 @@ def shade(
     """
     if light is None:
         return interpolate(fragments, faces, colors)
-    channels = colors.shape[-1]
     batch = fragments.pix_to_face.shape[:-3]
-    parts = [colors, vertex_normals(vertices_cam, faces), vertices_cam]
-    seen = _interpolate(
+    normals = vertex_normals(vertices_cam, faces)
+    return _by_barycentrics(
+        _lit_at_place,
         fragments,
         faces,
-        jnp.concatenate([jnp.broadcast_to(p, batch + p.shape[-2:]) for p in parts], axis=-1),
+        [colors, normals, vertices_cam],
+        _of_images(light, batch, colors.dtype),
     )
 
-    def per_image(value):
-        value = jnp.broadcast_to(jnp.asarray(value, seen[0].dtype), batch)
-        return value[..., None, None, None]
 
-    light_at = jnp.asarray(light.position_cam, seen[0].dtype)
-    point = seen[channels + 3 :]
-    normal = _unit(seen[channels : channels + 3])
-    to_light = _unit([per_image(light_at[..., i]) - point[i] for i in range(3)])
-    cosine = _dot(normal, to_light)
-    strength = per_image(light.ambient) + per_image(light.diffuse) * jnp.maximum(cosine, 0.0)
-    shaded = [color * strength for color in seen[:channels]]
+def shade_faces(
+    pix_to_face: jax.Array,
+    vertices_cam: jax.Array,
+    faces: jax.Array,
+    colors: jax.Array,
+    K: jax.Array,
+    light: PointLight | None,
+    background: float = 0.0,
+) -> jax.Array:
+    """`shade` of faces that cover the pixels' centres, in one pass that needs no other fragments.
+
+    The same values and gradients as `shade` of the Fragments of `rasterize`, several times cheaper.
+
+    Args:
+      pix_to_face: (..., H, W, P) int, of `rasterize`.
+      vertices_cam: (..., V, 3) camera frame, m.
+      faces: (F, 3) or (..., F, 3) int.
+      colors: (..., V, C).
+      K: (..., 3, 3) intrinsics, px.
+      light: the light, or None for the colours as they are.
+      background: what all channels hold where empty.
+
+    Returns:
+      (..., H, W, P, C).
+    """
+    corners, batch = screen_corners(vertices_cam, faces, K)
+    shape, channels = pix_to_face.shape, colors.shape[-1]
+    attributes, of_images = [colors], []
+    if light is not None:
+        attributes.append(vertex_normals(vertices_cam, faces))
+        inverse = jnp.broadcast_to(pixel_rays(K), (*batch, 2, 3)).reshape(-1, 6)
+        of_images = [inverse[:, k] for k in range(6)] + _of_images(light, batch, colors.dtype)
+    # By perspective, what is affine on the screen is 1/z and attribute/z.
+    near = nearness(vertices_cam[..., 2:])
+    rows = _corner_values([near, *(near * a for a in attributes)], faces, batch)
+    (image,) = map_covered(
+        functools.partial(_colors_of_planes, channels),
+        pix_to_face.reshape(-1, *shape[-3:]),
+        *planes(corners, rows, shape[-3:-1]),
+        image_values=of_images,
+        empty=((background,) * channels,),
+        spare=(1.0,) + (0.0,) * (rows.shape[-1] - 1),
+    )
+    return image.reshape(*shape, channels)
+
+
+def _colors_of_planes(channels, values, x, y, of_image):
+    depth = 1.0 / values[0]
+    seen = [value * depth for value in values[1:]]
+    if not of_image:
+        return seen
+    ray = [of_image[3 * k] * x + of_image[3 * k + 1] * y + of_image[3 * k + 2] for k in range(2)]
+    place = [ray[0] * depth, ray[1] * depth, depth]
+    return _lit(seen[:channels], seen[channels:], place, of_image[6:])
+
+
+def _lit_at_place(values, x, y, light):
+    *color, nx, ny, nz, px, py, pz = values
+    return _lit(color, [nx, ny, nz], [px, py, pz], light)
+
+
+def _as_they_are(values, x, y, of_image):
+    return values
+
+
+def _by_barycentrics(function, fragments, faces, attributes, of_images=()):
+    """function of attributes [(..., V, C_i)] interpolated by barycentrics: (..., H, W, P, C_0)."""
+    shape = fragments.pix_to_face.shape
+    (image,) = map_covered(
+        function,
+        fragments.pix_to_face.reshape(-1, *shape[-3:]),
+        _corner_values(attributes, faces, shape[:-3]),
+        basis=[fragments.bary_coords[..., k].reshape(-1, *shape[-3:]) for k in range(3)],
+        image_values=of_images,
+        empty=((0.0,) * attributes[0].shape[-1],),
+    )
+    return image.reshape(*shape, -1)
+
+
+def _corner_values(attributes, faces, batch):
+    """Attributes [(..., V, C_i)] at the corners of faces: (N, F, 3, C), C the sum of C_i."""
+    joined = jnp.concatenate(
+        [jnp.broadcast_to(a, (*batch, *a.shape[-2:])) for a in attributes], axis=-1
+    )
+    values = take_vertices(joined, faces, batch)
+    return values.reshape(math.prod(batch), faces.shape[-2], 3, joined.shape[-1])
+
+
+def _of_images(light, batch, dtype):
+    """The light's numbers, arrays (N,), those of the highlight (if there is one) at the end."""
+    position = jnp.asarray(light.position_cam, dtype)
+    numbers = [light.ambient, light.diffuse, *(position[..., k] for k in range(3))]
     if light.specular is not None:
+        numbers += [light.specular, light.shininess]
+    return [jnp.broadcast_to(jnp.asarray(n, dtype), batch).reshape(-1) for n in numbers]
+
+
+def _lit(color, normal, place, light):
+    """Phong's colours of a surface with a normal (of any length) at a place, camera frame."""
+    ambient, diffuse, *position = light[:5]
+    normal = _unit(normal)
+    to_light = _unit([a - b for a, b in zip(position, place)])
+    cosine = _dot(normal, to_light)
+    strength = ambient + diffuse * jnp.maximum(cosine, 0.0)
+    shaded = [c * strength for c in color]
+    if len(light) > 5:
+        specular, shininess = light[5:]
         reflected = [2.0 * cosine * n - ray for n, ray in zip(normal, to_light)]
-        toward = -_dot(_unit(point), reflected)
+        toward = -_dot(_unit(place), reflected)
         lit = (cosine > 0) & (toward > 0)
         # Double where: the power of a number <= 0 has no gradient.
-        highlight = jnp.where(lit, jnp.where(lit, toward, 1.0) ** per_image(light.shininess), 0.0)
-        shaded = [color + per_image(light.specular) * highlight for color in shaded]
-    return jnp.stack([jnp.where(fragments.mask, color, 0.0) for color in shaded], axis=-1)
-
-
-def _interpolate(fragments, faces, attributes):
-    """`interpolate` as a list of channels: XLA is slow on minor axes of 3."""
-    shape = fragments.pix_to_face.shape
-    batch = shape[:-3]
-    count, channels = attributes.shape[-2:]
-    flat = jnp.broadcast_to(attributes, (*batch, count, channels)).reshape(-1, channels)
-    index = _flat_faces(faces, batch, count)
-    table = flat[index].reshape(-1, 3 * channels)
-    pix_to_face = fragments.pix_to_face.reshape(-1, *shape[-3:])
-    first = jnp.arange(pix_to_face.shape[0]) * faces.shape[-2]
-    face = jnp.where(pix_to_face >= 0, pix_to_face + first[:, None, None, None], table.shape[0])
-    corners = [c.reshape(shape) for c in gather_columns(table, face)]
-    bary = [jnp.where(fragments.mask, fragments.bary_coords[..., k], 0.0) for k in range(3)]
-    return [
-        sum(bary[k] * corners[k * channels + channel] for k in range(3))
-        for channel in range(channels)
-    ]
+        highlight = jnp.where(lit, jnp.where(lit, toward, 1.0) ** shininess, 0.0)
+        shaded = [c + specular * highlight for c in shaded]
+    return shaded
 
 
 def _dot(a, b):
@@ -148,10 +235,3 @@ def _unit(vector):
     long = squared > NORM_FLOOR**2
     scale = jnp.where(long, jax.lax.rsqrt(jnp.where(long, squared, 1.0)), 1 / NORM_FLOOR)
     return [scale * v for v in vector]
-
-
-def _flat_faces(faces, batch, num_vertices):
-    """(N F, 3) indices into (N V) flattened vertices."""
-    faces = jnp.broadcast_to(faces, batch + faces.shape[-2:]).reshape(-1, *faces.shape[-2:])
-    first = jnp.arange(faces.shape[0])[:, None, None] * num_vertices
-    return (faces + first).reshape(-1, 3)

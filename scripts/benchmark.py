@@ -29,21 +29,27 @@ SUITES = tuple(
 _SUITE = flags.DEFINE_enum("suite", None, SUITES, "What to measure.")
 _QUICK = flags.DEFINE_bool("quick", False, "Small sizes and few repeats: does it run?")
 _OUTPUT = flags.DEFINE_string("output", None, "File for the rows, one JSON object a line.")
+_PLOT = flags.DEFINE_string("plot", None, "File for a picture of the rows (suite render).")
 flags.mark_flags_as_required(["suite"])
 
 
 def main():
     suite = importlib.import_module(f"amvur_jax.benchmarks.{_SUITE.value}")
+    if _PLOT.value and not hasattr(suite, "plot"):
+        raise UserError(f"--plot: the suite {_SUITE.value} has no picture; leave it out")
     rows = []
     for row in itertools.chain([measure.machine()], suite.run(quick=_QUICK.value)):
         row = {"suite": _SUITE.value} | row
         rows.append(row)
         print(json.dumps(row), flush=True)
-    if _OUTPUT.value:
-        try:
-            pathlib.Path(_OUTPUT.value).write_text("".join(json.dumps(r) + "\n" for r in rows))
-        except OSError as error:
-            raise UserError(f"{_OUTPUT.value}: cannot be written ({error.strerror})") from None
+    path = None
+    try:
+        if path := _OUTPUT.value:
+            pathlib.Path(path).write_text("".join(json.dumps(r) + "\n" for r in rows))
+        if path := _PLOT.value:
+            suite.plot(rows, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 if __name__ == "__main__":

@@ -6,24 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from render_scenes import SIZE, K, soup
 
 import render
 from render import oracle
 
-SIZE = (28, 36)  # no multiple of the tile
-K = np.array([[30.0, 0, 17.0], [0, 33.0, 15.0], [0, 0, 1]], np.float32)
 # Integer geometry whose pixel coordinates float32 holds exactly: z = 1, focal 1, centre 0.
 UNIT_K = np.eye(3, dtype=np.float32)
-
-
-def soup(seed, num_faces, spread=0.8):
-    """Random triangles, some beyond the image, some behind the camera."""
-    draws = np.random.default_rng(seed)
-    centre = draws.uniform([-0.7, -0.6, 0.6], [0.7, 0.6, 2.0], (num_faces, 1, 3))
-    corners = centre + spread * draws.uniform(-0.5, 0.5, (num_faces, 3, 3))
-    vertices = corners.reshape(-1, 3).astype(np.float32)
-    vertices[draws.random(len(vertices)) < 0.02, 2] *= -1
-    return vertices, np.arange(3 * num_faces, dtype=np.int32).reshape(-1, 3)
 
 
 def rasterize(vertices, faces, K=K, size=SIZE):
@@ -256,3 +245,45 @@ def test_fragments_at_chosen_points_are_those_of_the_image():
     for name in ("pix_to_face", "zbuf", "bary_coords", "dists"):
         expected = getattr(image, name)[row, column]
         np.testing.assert_allclose(getattr(chosen, name), expected, atol=1e-6, err_msg=name)
+
+
+def test_more_faces_than_sixteen_bits_equal_the_oracle():
+    """A far field of 66,000 tiny faces behind one near triangle, which has the highest index."""
+    side = 184
+    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
+    field = (grid / (side - 1) - 0.5) * 3
+    index = np.arange(side * side).reshape(side, side)
+    a, b, c, d = (
+        p.ravel() for p in (index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1])
+    )
+    near = np.array([[-0.2, -0.2, 0.5], [0.3, -0.1, 0.6], [0.0, 0.3, 0.5]])
+    vertices = np.concatenate([np.insert(field, 2, 2.0, axis=1), near]).astype(np.float32)
+    faces = np.concatenate(
+        [np.stack([a, b, c], -1), np.stack([a, c, d], -1), [[len(field) + i for i in range(3)]]]
+    )
+    assert len(faces) > 65_536
+    drawn = rasterize(vertices, faces)
+    # Only faces near the image's pixels can win: the oracle gets the near one and a sample of the field.
+    won = np.unique(drawn.pix_to_face)
+    assert won.min() >= 0 and won.max() == len(faces) - 1
+    truth = oracle.rasterize(vertices, faces[won], K, SIZE, doubt_px=1e-4)
+    sure = ~truth.doubtful
+    assert sure.mean() > 0.9
+    np.testing.assert_array_equal(drawn.pix_to_face[sure], won[truth.pix_to_face[sure]])
+
+
+def test_depth_and_normal_maps_of_a_tilted_wall():
+    """z = 1 + x / 2 over the whole image: the ray (u, v, 1) meets it at 1 / (1 - u / 2)."""
+    x, y = np.meshgrid([-0.9, 1.5], [-4.0, 4.0])
+    vertices = np.stack([x, y, 1 + x / 2], axis=-1).reshape(-1, 3).astype(np.float32)
+    faces = np.array([[0, 1, 3], [0, 3, 2]])
+    view = jnp.asarray(vertices), jnp.asarray(faces), jnp.asarray(K), SIZE
+    column = (np.arange(SIZE[1]) + 0.5 - K[0, 2]) / K[0, 0]
+    depth = np.broadcast_to(1 / (1 - column / 2), SIZE)
+    np.testing.assert_allclose(render.depth_map(*view), depth, rtol=1e-5)
+    normal = np.array([-0.5, 0, 1]) / np.sqrt(1.25)
+    np.testing.assert_allclose(
+        render.normal_map(*view), np.broadcast_to(normal, (*SIZE, 3)), atol=1e-5
+    )
+    nothing = render.depth_map(view[0] - jnp.array([0, 0, 9.0]), *view[1:])
+    assert np.all(np.isinf(nothing))

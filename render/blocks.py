@@ -1,0 +1,110 @@
+"""Which faces may touch which 8 x 8 blocks of the image, as one flat list of pairs.
+
+The list is never stored: pair number n is decoded from the running count of blocks per face, so
+that a face of any size and any number of faces are exact, without a capacity to overflow.
+
+Blocks lie in strips, 8 px wide columns of the image, and may start at any row of their strip: a
+buffer (strips, rows, 8) holds a block as 64 neighbours in memory.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+SIDE = 8  # px
+# How blocks are written to and read from a buffer of strips, given their first rows in it.
+BLOCK = jax.lax.ScatterDimensionNumbers((1, 2), (), (0,))
+BLOCK_READ = jax.lax.GatherDimensionNumbers((1, 2), (), (0,))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BlockPairs:
+    """(face, block) pairs of M faces, in the order of the faces."""
+
+    ends: jax.Array  # (M,) int32, running count of blocks up to and with each face
+    first_row: jax.Array  # (M,) int32, px
+    first_strip: jax.Array  # (M,) int32
+    strips: jax.Array  # (M,) int32, blocks across
+
+    @property
+    def total(self) -> jax.Array:
+        """Number of pairs, int32."""
+        return self.ends[-1]
+
+    def decode(self, number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Face, first row (px) and strip of pairs given by number (any shape, int32).
+
+        Numbers from `total` on give the last face's block at some place of the image.
+        """
+        last = self.ends.shape[0] - 1
+        face = jnp.minimum(jnp.searchsorted(self.ends, number, side="right"), last)
+        before = jnp.where(face > 0, self.ends[jnp.maximum(face - 1, 0)], 0)
+        strips = jnp.maximum(self.strips[face], 1)
+        local = jnp.where(number < self.total, number - before, 0)
+        return (
+            face.astype(jnp.int32),
+            self.first_row[face] + SIDE * (local // strips),
+            self.first_strip[face] + local % strips,
+        )
+
+
+def strip_grid(image_size: tuple[int, int]) -> tuple[int, int]:
+    """Strips across an image, and rows of a strip: whole blocks and one more, for those that start low."""
+    return -(-image_size[1] // SIDE), (-(-image_size[0] // SIDE) + 1) * SIDE
+
+
+def block_pairs(
+    low: list[jax.Array],
+    high: list[jax.Array],
+    drawn: jax.Array,
+    image_size: tuple[int, int],
+    aligned: bool = False,
+) -> BlockPairs:
+    """Pairs of faces with the blocks that hold a pixel centre within their bounding box.
+
+    Args:
+      low, high: x and y (M,) of the box's corners, px.
+      drawn: (M,) bool; other faces get no pair.
+      image_size: (H, W).
+      aligned: blocks start at multiples of 8 rows.
+
+    Returns:
+      the BlockPairs.
+    """
+    first, last = [], []
+    for a, b, limit in zip(low, high, (image_size[1], image_size[0])):
+        # Pixel j is touched if j + 0.5 lies in the box; the margin covers the rounding of the box.
+        start = jnp.clip(jnp.ceil(jnp.where(drawn, a, 0.0) - 0.501), 0, limit)
+        end = jnp.clip(jnp.floor(jnp.where(drawn, b, 0.0) - 0.499), -1, limit - 1)
+        drawn = drawn & (start <= end)
+        first.append(start.astype(jnp.int32))
+        last.append(end.astype(jnp.int32))
+    strip = jnp.minimum(first[0], image_size[1] - 1) // SIDE
+    row = jnp.minimum(first[1], image_size[0] - 1)
+    if aligned:
+        row = row // SIDE * SIDE
+    across = jnp.where(drawn, last[0] // SIDE - strip + 1, 0)
+    down = jnp.where(drawn, (last[1] - row) // SIDE + 1, 0)
+    return BlockPairs(
+        ends=jnp.cumsum(across * down).astype(jnp.int32),
+        first_row=row,
+        first_strip=strip,
+        strips=across,
+    )
+
+
+def to_image(strips: jax.Array, images: int, image_size: tuple[int, int]) -> jax.Array:
+    """A buffer (N * strips * rows, 8) as images (N, H, W)."""
+    across, rows = strip_grid(image_size)
+    image = strips.reshape(images, across, rows, SIDE).transpose(0, 2, 1, 3)
+    return image.reshape(images, rows, across * SIDE)[:, : image_size[0], : image_size[1]]
+
+
+def to_strips(image: jax.Array) -> jax.Array:
+    """Images (N, H, W) as a buffer (N * strips * rows, 8): the inverse of `to_image`, 0 beyond them."""
+    across, rows = strip_grid(image.shape[1:])
+    room = ((0, 0), (0, rows - image.shape[1]), (0, across * SIDE - image.shape[2]))
+    strips = jnp.pad(image, room).reshape(image.shape[0], rows, across, SIDE)
+    return strips.transpose(0, 2, 1, 3).reshape(-1, SIDE)

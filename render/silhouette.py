@@ -1,0 +1,130 @@
+"""The soft silhouette of all faces: no number of faces per pixel, no sorting.
+
+alpha = 1 - prod_f (1 - sigmoid(-d_f / sigma)) (Liu et al., ICCV 2019) is a sum of logarithms over
+faces: they are added up block by block, forward and backward.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from render.blend import blur_radius
+from render.blocks import BLOCK, BLOCK_READ, SIDE, strip_grid, to_image, to_strips
+from render.camera import ndc_per_pixel
+from render.soft import soft_drawable, soft_pairs, squared_distance
+from render.triangles import screen_corners
+
+CHUNK = 2048  # pairs of a face and a block of 64 pixels
+
+
+@functools.partial(jax.jit, static_argnames=("image_size", "sigma"))
+def silhouette(
+    vertices_cam: jax.Array,
+    faces: jax.Array,
+    K: jax.Array,
+    image_size: tuple[int, int],
+    sigma: float = 1e-4,
+) -> jax.Array:
+    """Soft coverage of the image by a mesh, all faces counted; differentiable in vertices and K.
+
+    Args:
+      vertices_cam: (..., V, 3) camera frame, m.
+      faces: (F, 3) or (..., F, 3) int vertex indices.
+      K: (..., 3, 3) intrinsics, px.
+      image_size: (H, W), static.
+      sigma: squared softness, normalised units (the shorter image side spans [-1, 1]), static;
+        beyond the distance where a face's coverage falls to 1e-4 it counts as 0.
+
+    Returns:
+      (..., H, W) in [0, 1].
+    """
+    corners, batch = screen_corners(vertices_cam, faces, K)
+    log_miss = _log_miss(image_size, sigma, corners)
+    return -jnp.expm1(log_miss).reshape(*batch, *image_size)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _log_miss(image_size, sigma, corners):
+    """Logarithm (N, H, W) of the share of light that passes all faces (N, F, 9)."""
+    walk = _Walk(image_size, sigma, corners)
+
+    def step(i, total):
+        face, start, x, y = walk.chunk(i)
+        added = walk.log_miss(face, walk.columns(face), x, y)
+        return lax.scatter_add(total, start, added, BLOCK, mode="promise_in_bounds")
+
+    total = lax.fori_loop(0, walk.chunks, step, jnp.zeros(walk.buffer))
+    return to_image(total, corners.shape[0], image_size)
+
+
+def _forward(image_size, sigma, corners):
+    return _log_miss(image_size, sigma, corners), corners
+
+
+def _backward(image_size, sigma, corners, cotangent):
+    walk = _Walk(image_size, sigma, corners)
+    cotangent = to_strips(cotangent)
+
+    def step(i, total):
+        face, start, x, y = walk.chunk(i)
+        given = lax.gather(cotangent, start, BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
+        _, pullback = jax.vjp(lambda c: walk.log_miss(face, c, x, y), walk.columns(face))
+        (columns,) = pullback(given)
+        return [
+            t.at[face].add(c[:, 0, 0], mode="promise_in_bounds") for t, c in zip(total, columns)
+        ]
+
+    total = [jnp.zeros(walk.corners.shape[0]) for _ in range(6)]
+    total = lax.fori_loop(0, walk.chunks, step, total)
+    zero = jnp.zeros_like(total[0])
+    rows = jnp.stack([*total[0:2], zero, *total[2:4], zero, *total[4:6], zero], axis=-1)
+    return (rows[:-1].reshape(corners.shape).astype(corners.dtype),)
+
+
+_log_miss.defvjp(_forward, _backward)
+
+
+class _Walk:
+    """The (face, block) pairs of a silhouette, in chunks."""
+
+    def __init__(self, image_size, sigma, corners):
+        self.images, self.num_faces = corners.shape[:2]
+        self.across, self.rows = strip_grid(image_size)
+        self.buffer = (self.images * self.across * self.rows, SIDE)
+        self.unit, self.sigma, self.radius = ndc_per_pixel(image_size), sigma, blur_radius(sigma)
+        corners = jnp.pad(corners.astype(jnp.float32).reshape(-1, 9), ((0, 1), (0, 0)))
+        drawn = soft_drawable(corners, self.unit).at[-1].set(False)
+        self.pairs = soft_pairs(corners, image_size, self.radius, drawn)
+        self.corners = jnp.where(drawn[:, None], corners, 0.0)
+        self.chunks = (self.pairs.total + CHUNK - 1) // CHUNK
+
+    def chunk(self, i):
+        """Faces (C,), where their blocks start in the buffer (C, 1), and the pixel centres, px."""
+        number = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)
+        face, row, strip = self.pairs.decode(number)
+        face = jnp.where(number < self.pairs.total, face, self.corners.shape[0] - 1)
+        image = jnp.minimum(face // max(self.num_faces, 1), self.images - 1)
+        offset = jnp.arange(SIDE) + 0.5
+        x = (strip[:, None] * SIDE + offset)[:, None, :]
+        y = (row[:, None] + offset)[:, :, None]
+        return face, ((image * self.across + strip) * self.rows + row)[:, None], x, y
+
+    def columns(self, face):
+        """x and y of the corners of faces, six arrays (C, 1, 1)."""
+        seen = self.corners.at[face].get(mode="promise_in_bounds")
+        return [seen[:, k, None, None] for k in (0, 1, 3, 4, 6, 7)]
+
+    def log_miss(self, face, columns, x, y):
+        """log(1 - sigmoid(-d / sigma)) of faces at pixels, 0 beyond the blur radius."""
+        px = [(c - x) * self.unit for c in columns[0::2]]
+        py = [(c - y) * self.unit for c in columns[1::2]]
+        side = [px[i - 2] * py[i - 1] - px[i - 1] * py[i - 2] for i in range(3)]
+        inside = (side[0] > 0) & (side[1] > 0) & (side[2] > 0)
+        inside |= (side[0] < 0) & (side[1] < 0) & (side[2] < 0)
+        distance = squared_distance(px, py)
+        drawn = (face < self.corners.shape[0] - 1)[:, None, None]
+        near = drawn & (inside | (distance < self.radius))
+        signed = jnp.where(inside, -distance, distance)
+        return jnp.where(near, jax.nn.log_sigmoid(signed / self.sigma), 0.0)

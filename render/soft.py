@@ -1,0 +1,241 @@
+"""Soft rasterisation: the K nearest faces that cover or nearly cover each pixel.
+
+SoftRas (Liu et al., ICCV 2019) with the arithmetic of PyTorch3D, so that its numbers are met. Which
+faces a pixel keeps is found without gradients: the faces of each 8 x 8 tile are sorted into the
+pixels' K slots, one face a tile at a time, many tiles at once.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from render.blocks import SIDE, block_pairs, strip_grid
+from render.camera import NEAR, ndc_per_pixel
+from render.covered import map_covered
+from render.fragments import Fragments
+from render.triangles import SPARE, bounding_box, doubled_area, screen_corners
+
+MIN_AREA_NDC = 1e-8  # a face of less than half of it is drawn nowhere
+WINDOW = 1 << 17  # (face, tile) pairs that are sorted at a time
+_EPSILON = 1e-8
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftOptions:
+    """How faces are drawn softly; the names and defaults are PyTorch3D's.
+
+    Attributes:
+      blur_radius: squared distance in normalised units (the shorter image side spans [-1, 1]) up to
+        which a face counts for a pixel outside of it.
+      perspective_correct: barycentrics by perspective, or as seen on the screen.
+      clip_barycentric_coords: barycentrics outside of the face are clipped to it; None where blurred.
+      cull_backfaces: leave out faces that turn away from the camera.
+    """
+
+    blur_radius: float = 0.0
+    perspective_correct: bool = True
+    clip_barycentric_coords: bool | None = None
+    cull_backfaces: bool = False
+
+
+@functools.partial(jax.jit, static_argnames=("image_size", "faces_per_pixel", "options"))
+def rasterize_soft(
+    vertices_cam: jax.Array,
+    faces: jax.Array,
+    K: jax.Array,
+    image_size: tuple[int, int],
+    faces_per_pixel: int = 8,
+    options: SoftOptions = SoftOptions(),
+) -> Fragments:
+    """The nearest faces of each pixel among those that cover it or are within the blur radius.
+
+    Of equal depths the lowest face index comes first. A pixel centre on an edge is inside neither
+    face of the edge: for watertight silhouettes without a blur take `rasterize`. Gradients flow to
+    the vertices and K through depth, barycentrics and distances, never through the choice of faces.
+
+    Args:
+      vertices_cam: (..., V, 3) camera frame, m.
+      faces: (F, 3) or (..., F, 3) int vertex indices.
+      K: (..., 3, 3) intrinsics, px.
+      image_size: (H, W), static.
+      faces_per_pixel: P, how many faces each pixel keeps.
+      options: the SoftOptions, static.
+
+    Returns:
+      Fragments with P faces per pixel, in order of depth.
+    """
+    corners, batch = screen_corners(vertices_cam, faces, K)
+    pix_to_face = _select(lax.stop_gradient(corners), image_size, faces_per_pixel, options)
+    depth, barycentrics, dists = map_covered(
+        functools.partial(_soft_values, ndc_per_pixel(image_size), options),
+        pix_to_face,
+        corners[..., None, :],
+        empty=((-1.0,), (-1.0,) * 3, (-1.0,)),
+        spare=SPARE,
+    )
+    fragments = Fragments(pix_to_face, depth[..., 0], barycentrics, dists[..., 0])
+    return jax.tree.map(lambda a: a.reshape(batch + a.shape[1:]), fragments)
+
+
+def _soft_values(unit, options, corner, x, y, of_image=()):
+    """Depth, three barycentrics and the signed squared distance of pixels to a face, PyTorch3D's way.
+
+    Args:
+      unit: normalised units in a pixel.
+      options: the SoftOptions.
+      corner: nine arrays, x and y in px and depth in m of the three corners.
+      x, y: pixel centres, px.
+    """
+    z = corner[2::3]
+    px = [(c - x) * unit for c in corner[0::3]]
+    py = [(c - y) * unit for c in corner[1::3]]
+    # PyTorch3D's area is positive for the other orientation, which its epsilon tells apart.
+    area = _EPSILON - doubled_area(corner[0::3], corner[1::3]) * unit**2
+    weights = []
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        weights.append((py[j] * px[k] - px[j] * py[k]) / area)
+    if options.perspective_correct:
+        weights = [w * z[i - 1] * z[i - 2] for i, w in enumerate(weights)]
+        total = weights[0] + weights[1] + weights[2]
+        # Beyond the vanishing line of the face's plane the total is negative: no gradient there.
+        total = jnp.where(total > _EPSILON, total, _EPSILON)
+        weights = [w / total for w in weights]
+    inside = (weights[0] > 0) & (weights[1] > 0) & (weights[2] > 0)
+    clip = options.clip_barycentric_coords
+    if options.blur_radius > 0 if clip is None else clip:
+        weights = [jnp.maximum(w, 0.0) for w in weights]
+        total = jnp.maximum(weights[0] + weights[1] + weights[2], 1e-5)
+        weights = [w / total for w in weights]
+    depth = weights[0] * z[0] + weights[1] * z[1] + weights[2] * z[2]
+    distance = squared_distance(px, py)
+    return [depth, *weights, jnp.where(inside, -distance, distance)]
+
+
+def squared_distance(px: list[jax.Array], py: list[jax.Array]) -> jax.Array:
+    """From the origin to the outline of a triangle; of equally near edges 01, 02, 12 the first counts."""
+    nearest = None
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        dx, dy = px[j] - px[i], py[j] - py[i]
+        squared = dx * dx + dy * dy
+        long = squared > _EPSILON
+        t = -(px[i] * dx + py[i] * dy) / jnp.where(long, squared, 1.0)
+        t = lax.stop_gradient(jnp.where(long, jnp.clip(t, 0.0, 1.0), 1.0))
+        edge = (px[i] + t * dx) ** 2 + (py[i] + t * dy) ** 2
+        nearest = edge if nearest is None else jnp.where(nearest <= edge, nearest, edge)
+    return nearest
+
+
+def soft_drawable(corners: jax.Array, unit: float, cull_backfaces: bool = False) -> jax.Array:
+    """Faces (..., 9) wholly before the camera, finite and with an area: (...) bool."""
+    area = doubled_area(*([corners[..., 3 * i + k] for i in range(3)] for k in range(2))) * unit**2
+    drawn = jnp.abs(area) > MIN_AREA_NDC
+    if cull_backfaces:
+        drawn &= area < 0
+    return (
+        drawn
+        & jnp.all(jnp.isfinite(corners), axis=-1)
+        & jnp.all(corners[..., 2::3] > NEAR, axis=-1)
+    )
+
+
+def soft_pairs(corners, image_size, radius, drawn, aligned=False):
+    """The BlockPairs of faces (M, 9) with the blocks that their boxes, grown by the blur, touch."""
+    margin = radius**0.5 / ndc_per_pixel(image_size)
+    low, high = bounding_box(corners)
+    return block_pairs(
+        [a - margin for a in low], [a + margin for a in high], drawn, image_size, aligned
+    )
+
+
+def _tiles_at_once():
+    """On a processor as many as stay in its cache, elsewhere enough to fill the device."""
+    return 64 if jax.default_backend() == "cpu" else 1 << 14
+
+
+def _select(corners, image_size, slots, options):
+    """Index (N, H, W, slots) of the faces that each pixel keeps, -1 where none."""
+    images, num_faces = corners.shape[:2]
+    across, rows = strip_grid(image_size)
+    down = rows // SIDE
+    tiles = images * across * down
+    unit = ndc_per_pixel(image_size)
+    corners = jnp.pad(corners.astype(jnp.float32).reshape(-1, 9), ((0, 1), (0, 0)))
+    nobody = corners.shape[0] - 1
+    drawn = soft_drawable(corners, unit, options.cull_backfaces).at[-1].set(False)
+    pairs = soft_pairs(corners, image_size, options.blur_radius, drawn, aligned=True)
+    corners = jnp.where(drawn[:, None], corners, jnp.array(SPARE))
+    offset = jnp.arange(SIDE * SIDE)
+    group = min(_tiles_at_once(), tiles)
+
+    def candidate(face, tile):
+        """Depth (G, 64) of one face a tile, infinite at pixels that do not keep it."""
+        column = [corners[face, k, None] for k in range(9)]
+        x = (tile // down % across * SIDE)[:, None] + offset % SIDE + 0.5
+        y = (tile % down * SIDE)[:, None] + offset // SIDE + 0.5
+        depth, *_, distance = _soft_values(unit, options, column, x, y)
+        kept = (face < nobody)[:, None] & (depth >= 0) & (distance < options.blur_radius)
+        # Without a blur an inside pixel at distance 0 has d = -0: it counts as PyTorch3D's does.
+        kept |= (face < nobody)[:, None] & (depth >= 0) & jnp.signbit(distance)
+        return jnp.where(kept, depth, jnp.inf)
+
+    def insert(depth, face, new_depth, new_face):
+        """Sorted slots (slots, G, 64) with one more face, behind those of the same depth."""
+        new_depth, new_face = new_depth[None], new_face[None, :, None]
+        before = jnp.concatenate([jnp.full_like(depth[:1], -jnp.inf), depth[:-1]])
+        face_before = jnp.concatenate([face[:1], face[:-1]])
+        moved, takes = new_depth < before, new_depth < depth
+        return (
+            jnp.where(moved, before, jnp.where(takes, new_depth, depth)),
+            jnp.where(moved, face_before, jnp.where(takes, new_face, face)),
+        )
+
+    def window(i, slots_of):
+        """Sorts one window of pairs by tile and walks the tiles, those with most faces first."""
+        number = i * WINDOW + jnp.arange(WINDOW, dtype=jnp.int32)
+        face, row, strip = pairs.decode(number)
+        image = jnp.minimum(face // max(num_faces, 1), images - 1)
+        tile = (image * across + strip) * down + row // SIDE
+        tile = jnp.where(number < pairs.total, tile, tiles)
+        tile, face = lax.sort((tile, face), num_keys=1, is_stable=True)
+        count = jnp.zeros(tiles + 1, jnp.int32).at[tile].add(1)[:-1]
+        start = jnp.cumsum(count) - count
+        busy = jnp.argsort(-count)
+        busy = jnp.concatenate([busy, jnp.full(group, tiles, busy.dtype)]).astype(jnp.int32)
+        groups = (jnp.sum(count > 0) + group - 1) // group
+
+        def walk(g, slots_of):
+            mine = lax.dynamic_slice(busy, (g * group,), (group,))
+            faces_left = count.at[mine].get(mode="fill", fill_value=0)
+            first = start.at[mine].get(mode="clip")
+
+            # A face is inserted one step after its depth was computed: in one step XLA's CPU
+            # backend would compute it anew for each slot.
+            def step(j, state):
+                slots_of, (depth, face_before) = state
+                at = jnp.minimum(first + j, WINDOW - 1)
+                new_face = jnp.where(j < faces_left, face[at], nobody)
+                slots_of = insert(*slots_of, depth, face_before)
+                return slots_of, (candidate(new_face, mine), new_face)
+
+            held = tuple(s.at[:, mine].get(mode="clip") for s in slots_of)
+            nothing = jnp.full((group, SIDE * SIDE), jnp.inf), jnp.full(group, nobody, jnp.int32)
+            held, _ = lax.fori_loop(0, jnp.max(faces_left) + 1, step, (held, nothing))
+            return [s.at[:, mine].set(new, mode="drop") for s, new in zip(slots_of, held)]
+
+        return lax.fori_loop(0, groups, walk, slots_of)
+
+    slots_of = [
+        jnp.full((slots, tiles, SIDE * SIDE), jnp.inf),
+        jnp.full((slots, tiles, SIDE * SIDE), nobody, jnp.int32),
+    ]
+    windows = (pairs.total + WINDOW - 1) // WINDOW
+    _, face = lax.fori_loop(0, windows, window, slots_of)
+    face = face.reshape(slots, images, across, down, SIDE, SIDE).transpose(1, 3, 4, 2, 5, 0)
+    face = face.reshape(images, rows, across * SIDE, slots)
+    face = face[:, : image_size[0], : image_size[1]]
+    first = jnp.arange(images, dtype=jnp.int32)[:, None, None, None] * num_faces
+    return jnp.where(face < nobody, face - first, -1)

@@ -1,0 +1,97 @@
+"""Draw the rasteriser's pictures of docs/render.md: one hand, eight ways.
+
+python scripts/render_pictures.py --output=docs/render.jpg
+"""
+
+import pathlib
+
+import cv2
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+import render
+from amvur_jax import cli
+from amvur_jax.data.skin import TONES, vertex_colors
+from amvur_jax.errors import UserError
+from mano_jax import load_hand
+
+_OUTPUT = flags.DEFINE_string("output", None, "The picture, .jpg or .png.")
+_SIZE = flags.DEFINE_integer("size", 224, "Side of each picture, px.", lower_bound=32)
+flags.mark_flag_as_required("output")
+
+
+def pictures(size):
+    """{title: (size, size, 3) in [0, 1]} of the embedded hand."""
+    hand = load_hand()
+    vertices = hand.with_shape(jnp.zeros(10)).with_pose(jnp.zeros((16, 3))).vertices
+    vertices = np.asarray(vertices - vertices.mean(axis=0))
+    # The hand's longest axis up, its flattest along the view.
+    _, _, (up, across, _) = np.linalg.svd(vertices, full_matrices=False)
+    up = up * np.sign(vertices[np.argmax(np.linalg.norm(vertices, axis=1))] @ up) * -1
+    turn = np.stack([across, up, np.cross(across, up)])
+    vertices = jnp.asarray(vertices @ turn.T + [0.0, 0, 0.33], jnp.float32)
+    colors = jnp.asarray(vertex_colors(hand, TONES[1]), jnp.float32)
+    K = jnp.array([[1.8 * size, 0, size / 2], [0, 1.8 * size, size / 2], [0, 0, 1]])
+    view = (vertices, hand.faces, K, (size, size))
+    colored = (vertices, hand.faces, colors, K, (size, size))
+    light = render.PointLight((0.2, -0.3, -0.2), specular=0.15, shininess=20.0)
+
+    depth = render.depth_map(*view)
+    drawn = jnp.isfinite(depth)
+    near, far = depth[drawn].min(), depth[drawn].max()
+    shade = jnp.where(drawn, 1 - 0.8 * (depth - near) / (far - near), 0.0)
+    normals = render.normal_map(*view)
+    fragments = render.rasterize(*view)
+    palette = jnp.asarray(np.random.default_rng(4).uniform(0.2, 1, (len(hand.faces), 3)))
+    layers = render.rasterize_soft(*view, 16).mask.sum(axis=-1)
+    visible = render.visible_vertices(fragments, hand.faces, len(vertices))
+    from_behind = vertices * jnp.array([-1, 1, -1]) + jnp.array([0, 0, 0.66])
+    seen_colors = colors * visible[:, None] + 0.15 * (1 - visible[:, None])
+
+    def gray(values):
+        return jnp.repeat(values[..., None], 3, axis=-1)
+
+    return {
+        "lit (render_mesh)": render.render_mesh(*colored, light=light)[0],
+        "soft, sigma 1e-3 (render_soft)": render.render_soft(*colored, light=light, sigma=1e-3)[0],
+        "silhouette, sigma 1e-3": gray(render.silhouette(*view, sigma=1e-3)),
+        "depth_map": gray(shade),
+        "normal_map": jnp.where(drawn[..., None], 0.5 - 0.5 * normals, 1.0),
+        "pix_to_face": jnp.where(fragments.mask, palette[fragments.pix_to_face[..., 0]], 1.0),
+        "faces per pixel": gray(1 - layers / 8),
+        "visible_vertices, from behind": render.render_mesh(
+            from_behind, hand.faces, seen_colors, K, (size, size)
+        )[0],
+    }
+
+
+def sheet(named):
+    """The pictures in two rows, each with its title: uint8 RGB."""
+    tiles = []
+    for title, picture in named.items():
+        picture = (np.clip(np.asarray(picture), 0, 1) * 255 + 0.5).astype(np.uint8)
+        tile = cv2.copyMakeBorder(picture, 22, 4, 4, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        cv2.putText(
+            tile, title, (5, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (30, 30, 30), 1, cv2.LINE_AA
+        )
+        tiles.append(tile)
+    half = len(tiles) // 2
+    return np.concatenate([np.concatenate(r, axis=1) for r in (tiles[:half], tiles[half:])])
+
+
+def main():
+    path = pathlib.Path(_OUTPUT.value)
+    picture = cv2.cvtColor(sheet(pictures(_SIZE.value)), cv2.COLOR_RGB2BGR)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    except (OSError, cv2.error) as error:
+        raise UserError(f"{path}: cannot be written ({error}); name a .jpg or .png") from None
+    if not written:
+        raise UserError(f"{path}: cannot be written; name another folder")
+    print(f"{path} written")
+
+
+if __name__ == "__main__":
+    cli.run(main)
