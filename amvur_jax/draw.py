@@ -125,3 +125,10 @@ def sheet(rows, margin=6):
 def write_png(path, picture):
     """Write (H,W,3) uint8 RGB."""
     cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+def write_jpeg(path, picture, quality=88):
+    """Write (H,W,3) uint8 RGB."""
+    cv2.imwrite(
+        str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
