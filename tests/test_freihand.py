@@ -118,7 +118,7 @@ def test_what_is_wrong_with_one_frame_is_that_frames_fault(tree):
     [
         (lambda r: (r / "training_xyz.json").unlink(), r"training_xyz\.json: not found"),
         (lambda r: write(r / "training_K.json", np.eye(3)[None]), r"has 3 entries .* 1"),
-        (lambda r: write(r / "training_mano.json", np.zeros((3, 61))), "entry 0 has shape"),
+        (lambda r: write(r / "training_mano.json", np.zeros((3, 61))), "entry 0 is no"),
         (lambda r: (r / "training_K.json").write_text("[]"), "holds no entries"),
     ],
 )

@@ -134,6 +134,7 @@ def test_a_sample_trains_only_what_it_has_labels_for(mode):
             betas=jnp.zeros((count, 10)),
             pose_coefficients=jnp.zeros((count, 30)),
             joints_2d_map=None,
+            spread=None,
             texture=Texture(None, None, drawn, jnp.ones((count, size, size))),
         )
 

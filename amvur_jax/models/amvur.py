@@ -335,6 +335,7 @@ class Amvur(nnx.Module):
         fragments = render.rasterize(viewed, hand.faces, K, (size, size))
         visible = render.visible_vertices(fragments, hand.faces, vertices.shape[-2])
         rgb = rgb * visible[..., None]
-        mask = fragments.mask[..., 0]
-        shaded = render.shade(fragments, viewed, hand.faces, rgb, light)[..., 0, :]
-        return Texture(rgb, visible, jnp.where(mask[..., None], shaded, 1.0), mask)
+        image = render.shade_faces(
+            fragments.pix_to_face, viewed, hand.faces, rgb, K, light, background=1.0
+        )
+        return Texture(rgb, visible, image[..., 0, :], fragments.mask[..., 0])
