@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import render
-from amvur_jax import draw, metrics
+from amvur_jax import draw
 from amvur_jax.data.skin import TONES, vertex_colors
 from amvur_jax.fit import NUM_BETAS, NUM_POSE, Parameters, fitted_vertices
 from amvur_jax.rig import LIGHT, Observation, Rig, make_rig, observe
@@ -88,7 +88,7 @@ def make_trial(hand, count, seed=0, size=64):
 def vertex_error_mm(trial, parameters):
     """Mean distance (...) of the vertices of Parameters to the target's, mm."""
     vertices = np.asarray(fitted_vertices(trial.hand, parameters))
-    return 1000 * metrics.distances(vertices, np.asarray(trial.vertices)).mean(axis=-1)
+    return 1000 * np.linalg.norm(vertices - np.asarray(trial.vertices), axis=-1).mean(axis=-1)
 
 
 def silhouette_iou(trial, parameters):
