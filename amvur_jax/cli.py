@@ -6,6 +6,7 @@ import traceback
 
 from absl import app, flags, logging
 
+from amvur_jax import startup
 from amvur_jax.errors import UserError
 from mano_jax import FileFormatError
 
@@ -20,6 +21,8 @@ _TRACEBACK = flags.DEFINE_bool(
 
 def run(main):
     """Parse the flags and call main(); an error in the input is one message and exit code 1."""
+
+    startup.tune_cpu()
 
     def guarded(argv):
         logging.set_verbosity(logging.WARNING)  # which accelerators are absent is not news

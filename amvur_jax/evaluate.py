@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
@@ -108,6 +109,8 @@ def evaluate(predictor, output, data_root=None, batch_size=32, calibrate=None):
     try:
         write_predictions(records, output / "pred.zip", layout)
         if dataset.ground_truth is None:
+            for warning in incomplete(dataset):
+                logging.warning("%s", warning)
             return None
         temperature = None if calibrate else predictor.temperature
         found = score_records(records, dataset, layout, predictor.size, temperature)
@@ -119,6 +122,18 @@ def evaluate(predictor, output, data_root=None, batch_size=32, calibrate=None):
         return found.summary
     finally:
         records.remove()
+
+
+def incomplete(dataset):
+    """A list of one warning where a built set lacks frames of the official split, or of none."""
+    missing = getattr(dataset, "left_out", 0)
+    if not missing:
+        return []
+    return [
+        f"{dataset.root} lacks {missing} of the split's {len(dataset) + missing} frames, which building "
+        "left out (report.json names them): the scores are of the others, and pred.zip is no whole "
+        "submission; predict from the official folder"
+    ]
 
 
 def write_predictions(records, path, layout):
@@ -152,6 +167,7 @@ def score_records(records, dataset, layout, size, temperature=None):
         LAYOUTS[layout],
         dataset.names,
     )
+    scored.warnings.extend(incomplete(dataset))
     errors_2d, parts = [], {"joints": [], "vertices": []}
     for batch in records.batches():
         i = batch["index"]

@@ -8,6 +8,7 @@ measured, with the command and the machine.
 """
 
 import importlib
+import inspect
 import itertools
 import json
 import pathlib
@@ -28,6 +29,9 @@ SUITES = tuple(
 
 _SUITE = flags.DEFINE_enum("suite", None, SUITES, "What to measure.")
 _QUICK = flags.DEFINE_bool("quick", False, "Small sizes and few repeats: does it run?")
+_ONLY = flags.DEFINE_enum(
+    "only", None, ["small", "w64"], "Size of the network to measure (suites train, inference)."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "File for the rows, one JSON object a line.")
 _PLOT = flags.DEFINE_string("plot", None, "File for a picture of the rows (suite render).")
 flags.mark_flags_as_required(["suite"])
@@ -37,8 +41,11 @@ def main():
     suite = importlib.import_module(f"amvur_jax.benchmarks.{_SUITE.value}")
     if _PLOT.value and not hasattr(suite, "plot"):
         raise UserError(f"--plot: the suite {_SUITE.value} has no picture; leave it out")
+    only = {"only": _ONLY.value} if _ONLY.value else {}
+    if only and "only" not in inspect.signature(suite.run).parameters:
+        raise UserError(f"--only: the suite {_SUITE.value} has no sizes; leave it out")
     rows = []
-    for row in itertools.chain([measure.machine()], suite.run(quick=_QUICK.value)):
+    for row in itertools.chain([measure.machine()], suite.run(quick=_QUICK.value, **only)):
         row = {"suite": _SUITE.value} | row
         rows.append(row)
         print(json.dumps(row), flush=True)

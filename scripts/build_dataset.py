@@ -13,7 +13,8 @@ from absl import flags
 import mano_jax
 from amvur_jax import cli
 from amvur_jax.data.augment import Augmentation
-from amvur_jax.data.build import REACH, REPORT, Settings, build, summary_text
+from amvur_jax.data.build import REACH, Settings, build, summary_text
+from amvur_jax.data.records import REPORT
 from amvur_jax.data.sources import LAYOUTS
 
 _DATASET = flags.DEFINE_enum("dataset", None, LAYOUTS, "What the source is.")

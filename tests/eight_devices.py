@@ -91,6 +91,9 @@ def main():
             "batch_stats": norm(one["batch_stats"], eight["batch_stats"]),
         }
         results["one"] = run_one(new_one(), batches, plain=False)[1]
+        # the last batch, with its noise, on parameters that have learned nothing
+        last = jax.device_put(jnp.int32(len(batches) - 1), new_one()["step"].sharding)
+        (results["untrained"],) = run_one(new_one() | {"step": last}, batches[-1:], plain=False)[1]
         state, results["eight"] = run_eight(new_eight(), batches, plain=False)
 
         def large(state):

@@ -21,6 +21,7 @@ from amvur_jax.data.samples import make_sample
 from amvur_jax.data.sources import LAYOUTS, open_dataset
 from amvur_jax.data.synthetic import make_synthetic
 from amvur_jax.errors import UserError
+from amvur_jax.evaluate import incomplete
 from mano_jax import load_hand
 
 TRAIN, EVALUATION = 5, 2
@@ -228,6 +229,10 @@ def test_bad_frames_are_left_out_and_named(damaged, hand, tmp_path):
     assert built.frame(0).name == built.names[0]
     evaluation = open_dataset(tmp_path / "set", "evaluation", hand)
     assert len(evaluation) == len(evaluation.ground_truth[0]) == EVALUATION - 1
+    assert (built.left_out, evaluation.left_out) == (8, 1)
+    (warning,) = incomplete(evaluation)
+    assert f"lacks 1 of the split's {EVALUATION} frames" in warning
+    assert incomplete(open_dataset(damaged, "evaluation", hand)) == []
     text = summary_text(report)
     assert "train: 1 frames, 8 skipped" in text and "no whole submission" in text
 

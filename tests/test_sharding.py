@@ -37,7 +37,8 @@ def test_eight_devices_train_as_one_does():
     assert found["batch_stats"] < 1e-5 * found["stats_moved"]
     # twenty of Adam, the parameters in eight parts: rounding grows, the curves stay together
     np.testing.assert_allclose(found["eight"], found["one"], rtol=5e-3)
-    assert found["one"][-1] < found["one"][0]
+    # and they are curves of training: they leave what the first parameters give by far more than that
+    assert abs(found["one"][-1] / found["untrained"] - 1) > 0.05
     whole, part = found["kernel"]
     assert np.prod(whole) == 8 * np.prod(part)
     assert (found["restored"], found["restored_devices"]) == (0, 3)

@@ -74,12 +74,12 @@ def test_a_run_leaves_what_others_rely_on(run):
 
 
 def test_started_again_it_goes_on_to_the_same_parameters(run, tree, tmp_path):
-    _, straight = run
-    config = tiny_config(tree)
+    folder, straight = run
     # the schedule must be that of four steps: stop by taking the later checkpoint away
-    train(config, tmp_path)
-    shutil.rmtree(tmp_path / "checkpoints" / "4")
-    jax.tree.map(np.testing.assert_array_equal, train(config, tmp_path), straight)
+    shutil.copytree(folder, tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "checkpoints" / "4")
+    again = train(tiny_config(tree), tmp_path / "again")
+    jax.tree.map(np.testing.assert_array_equal, again, straight)
 
 
 def test_training_moves_every_parameter_that_the_weak_loss_reaches(run, tree):

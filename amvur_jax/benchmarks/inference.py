@@ -10,11 +10,11 @@ from amvur_jax.functional import COMPILE_QUICKLY, Network
 from amvur_jax.images import normalize
 
 
-def run(quick):
+def run(quick, only=""):
     """Yield one row a case and contender: `ours` is the network, `ours, rendered` with texture and image."""
     hand = workload.hand()
     torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
-    for size, count, dtype in workload.cases(quick):
+    for size, count, dtype in workload.cases(quick, only):
         network = Network(workload.settings(size, dtype))
         state = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
         images = workload.batch(size, count)["image"]

@@ -28,7 +28,7 @@ SETTINGS = ConfigDict(
 )
 
 
-def run(quick):
+def run(quick, only=""):
     """Yield one row a case and contender.
 
     `ours` has no rendered loss, as PyTorch's has not; `ours, rendered` renders every sample.
@@ -36,7 +36,7 @@ def run(quick):
     hand = workload.hand()
     torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
     mesh, optimizer = sharding.make_mesh(jax.devices()[:1]), make_optimizer()
-    for size, count, dtype in workload.cases(quick):
+    for size, count, dtype in workload.cases(quick, only):
         network = Network(workload.settings(size, dtype))
         init = functools.partial(init_state, network, optimizer, SETTINGS)
         state = jax.jit(init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))

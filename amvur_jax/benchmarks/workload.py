@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -28,20 +29,20 @@ SMALL = AmvurConfig(
 SIZES = {"small": SMALL, "w64": AmvurConfig(dropout=0.0)}
 
 
-def cases(quick):
-    """(name of the size, batch, dtype) of every case: what the device can do in minutes."""
+def cases(quick, only=""):
+    """(name of the size, batch, dtype) of every case: what the device can do in minutes.
+
+    only: a size, to leave out the other.
+    """
     if quick:
-        return [("small", 2, "float32")]
-    if jax.default_backend() == "cpu":
+        found = [("small", 2, "float32")]
+    elif jax.default_backend() == "cpu":
         # No CPU of ours computes in bfloat16: one case shows what it costs.
         small = [("small", n, "float32") for n in (1, 8, 64)] + [("small", 8, "bfloat16")]
-        return [*small, ("w64", 1, "float32"), ("w64", 4, "float32")]
-    return [
-        (size, batch, dtype)
-        for size in SIZES
-        for batch in (1, 8, 64)
-        for dtype in ("float32", "bfloat16")
-    ]
+        found = [*small, ("w64", 1, "float32"), ("w64", 4, "float32")]
+    else:
+        found = itertools.product(SIZES, (1, 8, 64), ("float32", "bfloat16"))
+    return [case for case in found if only in ("", case[0])]
 
 
 def settings(size, dtype):

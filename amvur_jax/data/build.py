@@ -31,7 +31,6 @@ from amvur_jax.errors import UserError
 
 # What a set is good for unless the flags say otherwise: any turn, and crops a fifth larger.
 REACH = Augmentation(jitter_px=5.0, rotation=180.0, scale=0.2, shift=0.0)
-REPORT = "report.json"
 _BLOCK = 16  # px: JPEG's own blocks
 _PROBES = 16
 
@@ -296,7 +295,7 @@ def _publish(partial, output, layout, hand, settings, report):
         names = [records.shard_name(layout, split, n, len(lengths)) for n in range(len(lengths))]
         splits[split] = lengths, sum((partial / name).stat().st_size for name in names)
     records.write_info(partial, layout, splits)
-    write_whole(partial / REPORT, (json.dumps(report, indent=1) + "\n").encode())
+    write_whole(partial / records.REPORT, (json.dumps(report, indent=1) + "\n").encode())
     shutil.rmtree(partial / "done")
     for leftover in partial.glob("*.part"):
         leftover.unlink()

@@ -24,7 +24,7 @@ from amvur_jax.data.image import decode_image
 from amvur_jax.errors import UserError
 from mano_jax import load_hand
 
-SUMMARY, UNFINISHED = "records.json", "building.json"
+SUMMARY, REPORT, UNFINISHED = "records.json", "report.json", "building.json"
 VERSION = 1
 LABELS = {
     "K": (3, 3),
@@ -216,6 +216,11 @@ class Records:
         if not all(path.is_file() for path in paths):
             return None
         return tuple(np.load(path, allow_pickle=False) for path in paths)
+
+    @property
+    def left_out(self):
+        """How many frames of the official split building skipped; report.json names them."""
+        return len(json.loads((self.root / REPORT).read_text())[self.split]["skipped"])
 
     def __getstate__(self):
         # A reader holds open files: another process opens its own.

@@ -32,11 +32,26 @@ class Attention(nnx.Module):
             return x.reshape(*x.shape[:-1], self.heads, -1)
 
         q, k, v = split(self.query(queries)), split(self.key(sources)), split(self.value(sources))
-        logits = jnp.einsum("...qhd,...khd->...hqk", q, k, preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(logits / jnp.sqrt(q.shape[-1]), -1)
-        weights = dropout(weights, rate, key).astype(v.dtype)
-        out = jnp.einsum("...hqk,...khd->...qhd", weights, v)
+        if key is not None and rate:
+            out = attend(q, k, v, lambda weights: dropout(weights, rate, key))
+        elif on_one_cpu():
+            # A sample at a time: its weights stay in the cache, a batch's do not.
+            out = jax.lax.map(lambda qkv: attend(*qkv), (q, k, v))
+        else:
+            out = attend(q, k, v)
         return out.reshape(*queries.shape[:-1], -1)
+
+
+def on_one_cpu():
+    """Whether all runs on one CPU device, so that a loop over samples moves nothing between devices."""
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def attend(q, k, v, drop=lambda weights: weights):
+    """softmax(q k^T / sqrt(d)) v of (...,N,heads,d); drop: what becomes of the softmax's weights."""
+    logits = jnp.einsum("...qhd,...khd->...hqk", q, k, preferred_element_type=jnp.float32)
+    weights = drop(jax.nn.softmax(logits / jnp.sqrt(q.shape[-1]), -1)).astype(v.dtype)
+    return jnp.einsum("...hqk,...khd->...qhd", weights, v)
 
 
 class BertLayer(nnx.Module):
