@@ -44,8 +44,8 @@ def state_of(model, optimizer, settings):
 def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
     """The jitted step (state, batch, paint) -> (state, metrics); the state is donated.
 
-    A step whose loss, gradient or update is not finite leaves parameters, statistics, average and
-    optimiser as they were, and is counted.
+    A step whose loss, gradient or learning rate is not finite leaves parameters, statistics,
+    average and optimiser as they were, and is counted.
 
     Args:
       network: amvur_jax.functional.Network.
@@ -129,18 +129,23 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
             gradients = without_batch_norm(gradients)
         norm = optax.tree.norm(gradients)
         gradients = scaled_to_norm(gradients, norm, settings.clip_norm)
-        direction, optimizer_state = optimizer.update(
-            gradients, state["optimizer"], model["params"]
-        )
-        updates = optax.tree.scale(-rate(step), direction)
-        params = optax.apply_updates(model["params"], updates)
+        # A finite norm means finite squares, and so finite moments and, with the rate, a finite update.
+        fine = jnp.isfinite(metrics["total"] + norm + rate(step))
 
-        changed = {"model": {"params": params, "batch_stats": stats}, "optimizer": optimizer_state}
-        if "average" in state:
-            changed["average"] = moving_average(state["average"], params, step, settings.ema_decay)
-        fine = jnp.isfinite(metrics["total"] + norm + optax.tree.norm(updates))
-        kept = {name: state[name] for name in changed}
-        state = jax.tree.map(lambda new, old: jnp.where(fine, new, old), changed, kept) | {
+        def changed(kept):
+            direction, optimizer_state = optimizer.update(
+                gradients, kept["optimizer"], kept["model"]["params"]
+            )
+            updates = optax.tree.scale(-rate(step), direction)
+            params = optax.apply_updates(kept["model"]["params"], updates)
+            new = {"model": {"params": params, "batch_stats": stats}, "optimizer": optimizer_state}
+            if "average" in kept:
+                new["average"] = moving_average(kept["average"], params, step, settings.ema_decay)
+            return new
+
+        counts = ("step", "skipped", "skipped_in_a_row")
+        kept = {name: value for name, value in state.items() if name not in counts}
+        state = changed_if(fine, changed, kept) | {
             "step": step + 1,
             "skipped": state["skipped"] + ~fine,
             "skipped_in_a_row": jnp.where(fine, 0, state["skipped_in_a_row"] + 1),
@@ -155,6 +160,17 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
         return state, metrics
 
     return train_step
+
+
+def changed_if(fine, change, kept, branch=None):
+    """change(kept) where `fine` (a traced scalar), else `kept` as it is.
+
+    branch: decide before the change and not after it; None for where it is faster. On a CPU XLA then
+    changes a donated state in place; on a GPU the host would wait for `fine`.
+    """
+    if jax.default_backend() == "cpu" if branch is None else branch:
+        return jax.lax.cond(fine, change, lambda kept: kept, kept)
+    return jax.tree.map(lambda new, old: jnp.where(fine, new, old), change(kept), kept)
 
 
 def without_batch_norm(gradients):

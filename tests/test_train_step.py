@@ -12,7 +12,7 @@ from amvur_jax import configuration, sharding
 from amvur_jax.data.ho3d import HO3D
 from amvur_jax.data.pipeline import train_batches
 from amvur_jax.optimizer import moving_average, scaled_to_norm
-from amvur_jax.train_step import init_state, make_step
+from amvur_jax.train_step import changed_if, init_state, make_step
 
 RATE = 0.01
 
@@ -112,6 +112,17 @@ def test_what_is_not_finite_never_enters(in_parts, batch):
     after, metrics = step(jax.device_get(after), batch)
     assert (int(after["skipped"]), int(after["skipped_in_a_row"])) == (1, 0)
     assert difference(after["model"]["params"], state["model"]["params"]) > 0
+
+
+@pytest.mark.parametrize("branch", [True, False])
+@pytest.mark.parametrize("value", [4.0, -1.0])
+def test_a_donated_state_is_changed_where_the_step_is_fine_and_else_kept(branch, value):
+    def root(fine, x):
+        return changed_if(fine, lambda x: jnp.sqrt(x), x, branch)  # of what is not fine: NaN
+
+    state = jnp.full((3, 2), value)
+    after = jax.jit(root, donate_argnums=1)(jnp.array(value > 0), state)
+    np.testing.assert_array_equal(after, np.full((3, 2), 2.0 if value > 0 else value))
 
 
 @pytest.mark.slow

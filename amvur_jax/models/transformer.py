@@ -35,8 +35,9 @@ class Attention(nnx.Module):
         if key is not None and rate:
             out = attend(q, k, v, lambda weights: dropout(weights, rate, key))
         elif on_one_cpu():
-            # A sample at a time: its weights stay in the cache, a batch's do not.
-            out = jax.lax.map(lambda qkv: attend(*qkv), (q, k, v))
+            # A sample at a time: its weights stay in the cache, a batch's do not, nor are they kept
+            # for the gradient.
+            out = jax.lax.map(jax.checkpoint(lambda qkv: attend(*qkv)), (q, k, v))
         else:
             out = attend(q, k, v)
         return out.reshape(*queries.shape[:-1], -1)
