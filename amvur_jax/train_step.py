@@ -15,6 +15,9 @@ from amvur_jax.optimizer import learning_rate, moving_average, scaled_to_norm
 # What of a batch comes back with the metrics, so that a step that went wrong names its frames.
 FRAMES = ("index", "source")
 
+# What of the state counts steps, and so changes with every one; an array each: they are donated.
+COUNTS = ("step", "skipped", "skipped_in_a_row")
+
 
 def init_state(network, optimizer, settings, key):
     """A fresh state, all that a step changes; to be called under jax.jit.
@@ -34,8 +37,7 @@ def init_state(network, optimizer, settings, key):
 def state_of(model, optimizer, settings):
     """The state of a run that starts from these {"params", "batch_stats"}."""
     state = {"model": model, "optimizer": optimizer.init(model["params"])}
-    # One array each: they are donated.
-    state |= {name: jnp.zeros((), jnp.int32) for name in ("step", "skipped", "skipped_in_a_row")}
+    state |= {name: jnp.zeros((), jnp.int32) for name in COUNTS}
     if settings.ema_decay:
         state["average"] = jax.tree.map(jnp.copy, model["params"])
     return state
@@ -143,8 +145,7 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
                 new["average"] = moving_average(kept["average"], params, step, settings.ema_decay)
             return new
 
-        counts = ("step", "skipped", "skipped_in_a_row")
-        kept = {name: value for name, value in state.items() if name not in counts}
+        kept = {name: value for name, value in state.items() if name not in COUNTS}
         state = changed_if(fine, changed, kept) | {
             "step": step + 1,
             "skipped": state["skipped"] + ~fine,
@@ -163,10 +164,14 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
 
 
 def changed_if(fine, change, kept, branch=None):
-    """change(kept) where `fine` (a traced scalar), else `kept` as it is.
+    """change(kept) where `fine`, else `kept` as it is.
 
-    branch: decide before the change and not after it; None for where it is faster. On a CPU XLA then
-    changes a donated state in place; on a GPU the host would wait for `fine`.
+    Args:
+      fine: (), bool, traced.
+      change: a function of the tree `kept` that gives another of the same shapes.
+      kept: a tree of arrays.
+      branch: decide before the change and not after it; None for where that is faster. On a CPU XLA then
+        changes a donated state in place; on a GPU the host would wait for `fine`.
     """
     if jax.default_backend() == "cpu" if branch is None else branch:
         return jax.lax.cond(fine, change, lambda kept: kept, kept)

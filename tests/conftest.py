@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT))  # configs/ is not installed
 import jax  # noqa: E402
 import pytest  # noqa: E402
 import reference  # noqa: E402
+from trees import write_ho3d  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,14 @@ def full_weights():
 def full_state(full_weights):
     """Our state of the published size."""
     return reference.state(full_weights)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory):
+    """An official HO-3D folder of 5 training and 3 evaluation frames, for those who only read it."""
+    root = tmp_path_factory.mktemp("ho3d")
+    write_ho3d(root, train=5, evaluation=3)
+    return root
 
 
 @pytest.fixture(scope="module")

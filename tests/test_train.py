@@ -24,13 +24,6 @@ from amvur_jax.validation import Validator
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    root = tmp_path_factory.mktemp("ho3d")
-    write_ho3d(root, train=5, evaluation=3)
-    return root
-
-
-@pytest.fixture(scope="module")
 def compiled_at():
     """How many programs had been compiled at each step of `run`."""
     return {}

@@ -6,20 +6,12 @@ import jax
 import numpy as np
 import pytest
 from tiny import tiniest_config, tiny_config
-from trees import write_ho3d
 
 from amvur_jax import checkpoint, configuration, inference, journal
 from amvur_jax.data.ho3d import HO3D
 from amvur_jax.data.pipeline import train_batches
 from amvur_jax.errors import UserError
 from amvur_jax.train import train
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    root = tmp_path_factory.mktemp("ho3d")
-    write_ho3d(root, train=5, evaluation=3)
-    return root
 
 
 def test_a_diverging_run_stops_with_the_step(tree, tmp_path):

@@ -118,7 +118,7 @@ def test_what_is_not_finite_never_enters(in_parts, batch):
 @pytest.mark.parametrize("value", [4.0, -1.0])
 def test_a_donated_state_is_changed_where_the_step_is_fine_and_else_kept(branch, value):
     def root(fine, x):
-        return changed_if(fine, lambda x: jnp.sqrt(x), x, branch)  # of what is not fine: NaN
+        return changed_if(fine, jnp.sqrt, x, branch)  # of what is not fine: NaN
 
     state = jnp.full((3, 2), value)
     after = jax.jit(root, donate_argnums=1)(jnp.array(value > 0), state)

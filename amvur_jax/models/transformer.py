@@ -49,7 +49,15 @@ def on_one_cpu():
 
 
 def attend(q, k, v, drop=lambda weights: weights):
-    """softmax(q k^T / sqrt(d)) v of (...,N,heads,d); drop: what becomes of the softmax's weights."""
+    """softmax(q k^T / sqrt(d)) v, weights in float32.
+
+    Args:
+      q: (...,N,heads,d).
+      k, v: (...,M,heads,d).
+      drop: what becomes of the softmax's weights (...,heads,N,M).
+    Returns:
+      (...,N,heads,d).
+    """
     logits = jnp.einsum("...qhd,...khd->...hqk", q, k, preferred_element_type=jnp.float32)
     weights = drop(jax.nn.softmax(logits / jnp.sqrt(q.shape[-1]), -1)).astype(v.dtype)
     return jnp.einsum("...hqk,...khd->...qhd", weights, v)
