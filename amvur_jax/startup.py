@@ -19,8 +19,8 @@ def cache_folder():
 def tune_cpu():
     """Turn off XLA's fusions for its YNN library on a CPU, before anything touches a device.
 
-    With jax 0.10 the network is 1.2 to 1.9 times faster without them (docs/benchmarks.md). Other releases
-    may not know the flag, and XLA ends the process at an unknown one; a choice in XLA_FLAGS is left alone.
+    With jax 0.10 the network is faster without them. Other releases may not know the flag, and XLA ends the
+    process at an unknown one; a choice of it in XLA_FLAGS is left alone.
     """
     chosen = os.environ.get("XLA_FLAGS", "")
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in chosen:
