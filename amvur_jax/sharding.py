@@ -15,6 +15,11 @@ AXIS = "batch"
 _SMALLEST_PART = 2**14
 
 
+def on_one_cpu():
+    """Whether all runs on one CPU device: where code for XLA's CPU backend pays, and moves nothing."""
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
 def make_mesh(devices=None):
     """The mesh over all devices, or over those given."""
     devices = jax.devices() if devices is None else devices

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import ConvNorm, numbered
+from amvur_jax.models.layers import ConvNorm, numbered, relu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +37,7 @@ class BasicBlock(nnx.Module):
         self.conv2 = ConvNorm(channels, channels, relu=False, rngs=rngs)
 
     def __call__(self, x, train):
-        return jax.nn.relu(x + self.conv2(self.conv1(x, train), train))
+        return relu(x + self.conv2(self.conv1(x, train), train))
 
 
 class Bottleneck(nnx.Module):
@@ -56,7 +55,7 @@ class Bottleneck(nnx.Module):
     def __call__(self, x, train):
         residual = self.shortcut(x, train) if self.has_shortcut else x
         x = self.conv3(self.conv2(self.conv1(x, train), train), train)
-        return jax.nn.relu(x + residual)
+        return relu(x + residual)
 
 
 def upsample_nearest(x, factor):
@@ -115,7 +114,7 @@ class HighResolutionModule(nnx.Module):
                 if j > i:
                     x = upsample_nearest(x, 2 ** (j - i))
                 total = total + x
-            fused.append(jax.nn.relu(total))
+            fused.append(relu(total))
         return fused
 
 

@@ -1,8 +1,13 @@
 """Layers with PyTorch's arithmetic: Linear, padded Conv, BatchNorm (unbiased running variance), dropout."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from amvur_jax.models.convolution import convolve
+from amvur_jax.sharding import on_one_cpu
 
 # PyTorch's default for Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 TORCH_UNIFORM = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -32,12 +37,53 @@ def numbered(name, modules):
     return nnx.Dict({f"{name}{i}": module for i, module in enumerate(modules)})
 
 
+def gelu(x):
+    """The exact GELU by erf, as PyTorch's; jax.nn.gelu's erfc takes XLA's CPU code far longer."""
+    return 0.5 * x * (1 + jax.lax.erf(x / math.sqrt(2)))
+
+
 def dropout(x, rate, key):
     """Inverted dropout of x with probability `rate`; key None (evaluation) leaves x as it is."""
     if key is None or rate == 0:
         return x
     keep = jax.random.bernoulli(key, 1 - rate, x.shape)
     return jnp.where(keep, x / (1 - rate), 0)
+
+
+def relu(x):
+    """max(x, 0) as a selection: XLA computes a maximum, and all before it, again for each of its uses."""
+    return jnp.where(x <= 0, jnp.zeros_like(x), x)
+
+
+def channel_sum(x):
+    """Sum over all axes but the last: (...,C) -> (C).
+
+    On one CPU whole rows are added to each other, which XLA vectorises; a sum over rows it does not.
+    """
+    if not on_one_cpu():
+        return x.sum(tuple(range(x.ndim - 1)))
+
+    @jax.custom_vjp
+    def call(x):
+        rows = x.reshape(-1, x.shape[-1])
+        while len(rows) > 32 and len(rows) % 2 == 0:
+            rows = sum(jnp.split(rows, math.gcd(len(rows), 16)))
+        return rows.sum(0)
+
+    shape = x.shape
+    call.defvjp(lambda x: (call(x), None), lambda _, g: (jnp.broadcast_to(g, shape),))
+    return call(x)
+
+
+def per_channel(values, shape):
+    """Broadcast (C) to (...,C), with the gradient by `channel_sum`."""
+
+    @jax.custom_vjp
+    def call(values):
+        return jnp.broadcast_to(values, shape)
+
+    call.defvjp(lambda values: (call(values), None), lambda _, g: (channel_sum(g),))
+    return call(values) if on_one_cpu() else jnp.broadcast_to(values, shape)
 
 
 class BatchNorm(nnx.Module):
@@ -56,10 +102,9 @@ class BatchNorm(nnx.Module):
     def __call__(self, x, train):
         dtype, x = x.dtype, x.astype(jnp.float32)
         if train:
-            axes = tuple(range(x.ndim - 1))
             count = x.size // x.shape[-1]
-            mean = x.mean(axes)
-            var = jnp.maximum((x**2).mean(axes) - mean**2, 0)
+            mean = channel_sum(x) / count
+            var = jnp.maximum(channel_sum(x * x) / count - mean**2, 0)
             unbiased = var * (count / max(count - 1, 1))
             # set_value and not [...]: that one asks a tracer for its sharding, seconds in the whole network
             self.mean.set_value(0.9 * self.mean[...] + 0.1 * mean)
@@ -67,7 +112,8 @@ class BatchNorm(nnx.Module):
         else:
             mean, var = self.mean[...], self.var[...]
         gain = self.scale[...] / jnp.sqrt(var + 1e-5)
-        return (x * gain + (self.bias[...] - mean * gain)).astype(dtype)
+        shift = self.bias[...] - mean * gain
+        return (x * per_channel(gain, x.shape) + per_channel(shift, x.shape)).astype(dtype)
 
 
 class ConvNorm(nnx.Module):
@@ -87,6 +133,7 @@ class ConvNorm(nnx.Module):
             use_bias=use_bias,
             kernel_init=HE_NORMAL,
             promote_dtype=as_input,
+            conv_general_dilated=convolve,
             rngs=rngs,
         )
         self.norm = BatchNorm(features)
@@ -94,4 +141,4 @@ class ConvNorm(nnx.Module):
 
     def __call__(self, x, train):
         x = self.norm(self.conv(x), train)
-        return jax.nn.relu(x) if self.relu else x
+        return relu(x) if self.relu else x

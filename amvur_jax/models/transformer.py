@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from amvur_jax.models.layers import BERT_NORMAL, as_input, dropout, linear
+from amvur_jax.sharding import on_one_cpu
 
 JOINT_TOKENS = 21
 
@@ -41,11 +42,6 @@ class Attention(nnx.Module):
         else:
             out = attend(q, k, v)
         return out.reshape(*queries.shape[:-1], -1)
-
-
-def on_one_cpu():
-    """Whether all runs on one CPU device, so that a loop over samples moves nothing between devices."""
-    return jax.default_backend() == "cpu" and jax.device_count() == 1
 
 
 def attend(q, k, v, drop=lambda weights: weights):

@@ -1,0 +1,69 @@
+"""The layers' own ways on a CPU against JAX's general ones: values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from amvur_jax.models import layers
+from amvur_jax.models.convolution import convolve
+
+CASES = {
+    "1x1": ((2, 5, 6, 3), 1, 1),
+    "map smaller than the kernel": ((3, 2, 2, 4), 3, 1),
+    "one row": ((3, 1, 7, 4), 3, 1),
+    "strided": ((2, 8, 6, 3), 3, 2),
+    "strided, to one pixel": ((2, 2, 2, 3), 3, 2),
+    "strided, odd": ((2, 7, 9, 3), 3, 2),
+    "plain": ((2, 6, 5, 3), 3, 1),
+    "5x5": ((2, 4, 6, 3), 5, 1),
+}
+
+
+def value_and_gradients(function, *inputs):
+    """function(*inputs) and the gradients of a sum of it, weighted by noise."""
+    out, to_inputs = jax.vjp(function, *inputs)
+    return out, *to_inputs(jax.random.normal(jax.random.key(9), out.shape))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_convolution_and_its_gradients_are_those_of_jax(case):
+    shape, size, stride = CASES[case]
+    x = jax.random.normal(jax.random.key(0), shape)
+    kernel = jax.random.normal(jax.random.key(1), (size, size, shape[-1], 5))
+    settings = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    padding = ((size // 2,) * 2,) * 2
+    found, expected = (
+        value_and_gradients(
+            lambda x, kernel, by=by: by(x, kernel, (stride, stride), padding, **settings), x, kernel
+        )
+        for by in (convolve, jax.lax.conv_general_dilated)
+    )
+    for ours, theirs in zip(found, expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 48, 1024, 1000])
+def test_sums_over_rows_and_their_gradients_are_numpys(rows):
+    x = np.random.default_rng(rows).normal(size=(rows, 3, 5)).astype(np.float32)
+    weights = np.arange(5.0, dtype=np.float32)
+    total, gradient = value_and_gradients(layers.channel_sum, jnp.asarray(x))
+    np.testing.assert_allclose(total, x.sum((0, 1)), rtol=1e-5, atol=1e-4)
+    assert (np.asarray(gradient) == np.asarray(gradient)[0, 0]).all()
+
+    spread, back = jax.vjp(lambda values: layers.per_channel(values, x.shape), weights)
+    np.testing.assert_array_equal(spread, np.broadcast_to(weights, x.shape))
+    np.testing.assert_allclose(back(jnp.asarray(x))[0], x.sum((0, 1)), rtol=1e-5, atol=1e-4)
+
+
+def test_relu_and_gelu_are_those_of_jax_and_let_nan_through():
+    x = jnp.concatenate([jnp.linspace(-9, 9, 401), jnp.array([0.0, jnp.inf])])
+    for ours, theirs in (
+        (layers.relu, jax.nn.relu),
+        (layers.gelu, lambda x: jax.nn.gelu(x, approximate=False)),
+    ):
+        value, gradient = jax.vmap(jax.value_and_grad(ours))(x[:-1])
+        expected, slope = jax.vmap(jax.value_and_grad(theirs))(x[:-1])
+        np.testing.assert_allclose(value, expected, atol=1e-6)
+        np.testing.assert_allclose(gradient, slope, atol=1e-6)
+        assert ours(x)[-1] == jnp.inf and jnp.isnan(ours(jnp.nan))
