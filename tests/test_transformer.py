@@ -162,6 +162,12 @@ def test_shared_part_of_the_input_is_as_good_as_repeated():
     np.testing.assert_allclose(token_linear(layer, tokens, shared, None), layer(x), atol=1e-6)
     np.testing.assert_allclose(token_linear(layer, tokens, shared, mask), layer(masked), atol=1e-6)
     np.testing.assert_allclose(token_linear(layer, x, None, mask), layer(masked), atol=1e-6)
+    same = jnp.broadcast_to(tokens[:1], tokens.shape)
+    np.testing.assert_allclose(
+        token_linear(layer, tokens[0], shared, mask),
+        token_linear(layer, same, shared, mask),
+        atol=1e-6,
+    )
 
 
 def test_attention_is_blind_to_the_order_of_its_sources():

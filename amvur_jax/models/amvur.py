@@ -260,7 +260,7 @@ class Amvur(nnx.Module):
     def encode(self, tokens, g, token_mask=None, key=None):
         """The AMVUR transformer on template tokens (216,3) and g (B,features): mu, log_var (B,216,3)."""
         rate = self.config.dropout
-        x, shared, log_var = jnp.broadcast_to(tokens, (len(g), *tokens.shape)), g, None
+        x, shared, log_var = tokens, g, None
         for i in range(len(self.config.hidden)):
             block_key = None if key is None else jax.random.fold_in(key, i)
             block = getattr(self, f"encoder{i}")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import BERT_NORMAL, as_input, dropout, linear
+from amvur_jax.models.layers import BERT_NORMAL, as_input, dropout, gelu, linear
 from amvur_jax.sharding import on_one_cpu
 
 JOINT_TOKENS = 21
@@ -47,16 +47,19 @@ class Attention(nnx.Module):
 def attend(q, k, v, drop=lambda weights: weights):
     """softmax(q k^T / sqrt(d)) v, weights in float32.
 
+    The weights stand with the keys down the columns: XLA's CPU code vectorises a softmax along those.
+
     Args:
       q: (...,N,heads,d).
       k, v: (...,M,heads,d).
-      drop: what becomes of the softmax's weights (...,heads,N,M).
+      drop: what becomes of the softmax's weights (...,heads,M,N).
     Returns:
       (...,N,heads,d).
     """
-    logits = jnp.einsum("...qhd,...khd->...hqk", q, k, preferred_element_type=jnp.float32)
-    weights = drop(jax.nn.softmax(logits / jnp.sqrt(q.shape[-1]), -1)).astype(v.dtype)
-    return jnp.einsum("...hqk,...khd->...qhd", weights, v)
+    q = q / jnp.sqrt(q.shape[-1]).astype(q.dtype)
+    logits = jnp.einsum("...khd,...qhd->...hkq", k, q, preferred_element_type=jnp.float32)
+    weights = drop(jax.nn.softmax(logits, -2)).astype(v.dtype)
+    return jnp.einsum("...hkq,...khd->...qhd", weights, v)
 
 
 class BertLayer(nnx.Module):
@@ -74,18 +77,19 @@ class BertLayer(nnx.Module):
         k1, k2, k3 = keys_for(key, 3)
         a = dropout(self.attention_out(self.attention(x, x, rate, k1)), rate, k2)
         a = self.attention_norm(x + a).astype(x.dtype)
-        y = self.feed_forward_out(jax.nn.gelu(self.feed_forward_in(a), approximate=False))
+        y = self.feed_forward_out(gelu(self.feed_forward_in(a)))
         return self.feed_forward_norm(a + dropout(y, rate, k3)).astype(x.dtype)
 
 
 def token_linear(layer, tokens, shared, mask):
     """layer(mask * concat(tokens, shared) + 0.01 (1 - mask)) without building the concatenation.
 
-    `shared` (B,G) is the same for every token of a sample, so its product is made once a sample.
+    `shared` (B,G) is the same for every token of a sample, so its product is made once a sample;
+    tokens that are the same for every sample, once a token.
 
     Args:
       layer: nnx.Linear of C + G inputs.
-      tokens: (B,N,C).
+      tokens: (B,N,C), or (N,C) with `shared`.
       shared: (B,G) or None (G = 0).
       mask: (B,N,1), 1 = keep, or None for all ones.
     Returns:
@@ -95,7 +99,8 @@ def token_linear(layer, tokens, shared, mask):
     channels = tokens.shape[-1]
     y = tokens @ kernel[:channels]
     if shared is not None:
-        y = y + (shared @ kernel[channels:])[:, None]
+        # Zeros in front in place of the kernel's end: XLA would copy that.
+        y = y + (jnp.pad(shared, ((0, 0), (channels, 0))) @ kernel)[:, None]
     if mask is not None:
         y = mask * y + (1 - mask) * 0.01 * kernel.sum(0)
     return y + bias
@@ -123,7 +128,7 @@ class TokenBlock(nnx.Module):
             self.log_var_head = bert_linear(hidden, out, rngs)
 
     def __call__(self, tokens, shared=None, mask=None, *, rate=0.0, key=None, dtype=jnp.float32):
-        """tokens (B,N,C), shared (B,G) or None, mask (B,N,1) or None -> (B,N,out), log_var or None.
+        """tokens (B,N,C), or (N,C) with shared (B,G), mask (B,N,1) or None -> (B,N,out), log_var or None.
 
         dtype: of the attention; what it reads and gives, metres in the last block, stays in float32.
         """
