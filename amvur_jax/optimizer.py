@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from amvur_jax.errors import UserError
+from amvur_jax.models.layers import channel_sum
 
 
 def learning_rate(train):
@@ -27,6 +28,12 @@ def learning_rate(train):
 def make_optimizer():
     """Adam(0.9, 0.999) without weight decay, as published; the step multiplies by the learning rate."""
     return optax.scale_by_adam(b1=0.9, b2=0.999)
+
+
+def global_norm(tree):
+    """The L2 norm of all numbers of a tree of arrays; of optax.tree.norm's sums XLA's CPU code is slow at."""
+    squares = (x.reshape(-1, x.shape[-1] if x.ndim else 1) ** 2 for x in jax.tree.leaves(tree))
+    return jnp.sqrt(sum(channel_sum(square).sum() for square in squares))
 
 
 def scaled_to_norm(gradients, norm, largest):

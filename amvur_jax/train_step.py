@@ -10,7 +10,7 @@ from amvur_jax import sharding
 from amvur_jax.images import normalize
 from amvur_jax.models.amvur import normal_noise
 from amvur_jax.objectives import objective
-from amvur_jax.optimizer import learning_rate, moving_average, scaled_to_norm
+from amvur_jax.optimizer import global_norm, learning_rate, moving_average, scaled_to_norm
 
 # What of a batch comes back with the metrics, so that a step that went wrong names its frames.
 FRAMES = ("index", "source")
@@ -129,7 +129,7 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
         gradients, (stats, metrics) = compute(model, batch, key, paint)
         if settings.freeze_batch_norm:
             gradients = without_batch_norm(gradients)
-        norm = optax.tree.norm(gradients)
+        norm = global_norm(gradients)
         gradients = scaled_to_norm(gradients, norm, settings.clip_norm)
         # A finite norm means finite squares, and so finite moments and, with the rate, a finite update.
         fine = jnp.isfinite(metrics["total"] + norm + rate(step))

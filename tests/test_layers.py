@@ -15,7 +15,10 @@ CASES = {
     "strided": ((2, 8, 6, 3), 3, 2),
     "strided, to one pixel": ((2, 2, 2, 3), 3, 2),
     "strided, odd": ((2, 7, 9, 3), 3, 2),
-    "plain": ((2, 6, 5, 3), 3, 1),
+    "strided, large": ((8, 10, 12, 3), 3, 2),
+    "large": ((8, 6, 7, 5), 3, 1),
+    "more kernel than map": ((1, 3, 4, 12), 3, 1),
+    "more kernel than map, strided": ((1, 4, 3, 12), 3, 2),
     "5x5": ((2, 4, 6, 3), 5, 1),
 }
 
@@ -30,7 +33,7 @@ def value_and_gradients(function, *inputs):
 def test_convolution_and_its_gradients_are_those_of_jax(case):
     shape, size, stride = CASES[case]
     x = jax.random.normal(jax.random.key(0), shape)
-    kernel = jax.random.normal(jax.random.key(1), (size, size, shape[-1], 5))
+    kernel = jax.random.normal(jax.random.key(1), (size, size, shape[-1], 2 * shape[-1]))
     settings = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
     padding = ((size // 2,) * 2,) * 2
     found, expected = (

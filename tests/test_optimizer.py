@@ -1,10 +1,11 @@
 """The learning-rate schedules at the steps that define them."""
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from amvur_jax.errors import UserError
-from amvur_jax.optimizer import learning_rate
+from amvur_jax.optimizer import global_norm, learning_rate
 
 
 def fields(**changes):
@@ -28,3 +29,10 @@ def test_cosine_warms_up_and_ends_at_zero():
 def test_an_unknown_schedule_is_named():
     with pytest.raises(UserError, match=r"config\.train\.schedule: 'linear'"):
         learning_rate(fields(schedule="linear"))
+
+
+def test_the_global_norm_is_that_of_all_numbers_in_one_row():
+    rng = np.random.default_rng(0)
+    tree = {"a": rng.normal(size=(3, 3, 16, 5)), "b": rng.normal(size=7), "c": np.float32(2)}
+    row = np.concatenate([np.ravel(x) for x in tree.values()])
+    assert float(global_norm(tree)) == pytest.approx(np.linalg.norm(row), rel=1e-6)

@@ -1,5 +1,7 @@
 """The backbone's convolutions: JAX's own, and on one CPU what XLA is quicker at there."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -28,26 +30,32 @@ def convolve(x, kernel, strides, padding, **settings):
     if size == 1 and stride == 1:
         b, h, w, c = x.shape
         return (x.reshape(-1, c) @ kernel[0, 0]).reshape(b, h, w, -1)
-    if stride == 1 and min(x.shape[1:3]) < size:
-        return convolve_by_taps(x, kernel)
+    if (stride == 1 and min(x.shape[1:3]) < size) or x.size < kernel.size / 4:
+        return convolve_patches(x, kernel, stride)
+    if x.size < 6 * kernel.size:
+        patches = functools.partial(convolve_patches, stride=stride)
+        return with_gradients_of(whole, x, kernel, of_x=patches, of_kernel=patches)
     if (size, stride) == (3, 2) and x.shape[1] % 2 == x.shape[2] % 2 == 0:
-        return with_input_gradient_of(whole, convolve_by_quarters, x, kernel)
+        return with_gradients_of(whole, x, kernel, of_x=convolve_quarters, of_kernel=whole)
     return whole(x, kernel)
 
 
-def convolve_by_taps(x, kernel):
-    """A padded convolution as the sum of one matrix product a tap of its kernel.
+def convolve_patches(x, kernel, stride):
+    """A padded convolution as one matrix product, of the map's patches and the kernel.
 
-    On maps smaller than the kernel XLA's own takes ten times as long. Shapes as in `convolve`.
+    XLA's own takes ten times as long on maps smaller than the kernel's side, and for the gradients it
+    transposes the kernel, slowly, which matters where the map is small beside it. Shapes as in `convolve`.
     """
-    size, (_, h, w, _) = len(kernel), x.shape
+    size, (_, h, w, _), d = len(kernel), x.shape, kernel.shape[-1]
     pad = size // 2
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))).astype(jnp.float32)
-    taps = [x[:, i : i + h, j : j + w] @ kernel[i, j] for i in range(size) for j in range(size)]
-    return sum(taps).astype(kernel.dtype)
+    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    taps = [x[:, i : i + h : stride, j : j + w : stride] for i in range(size) for j in range(size)]
+    patches = jnp.concatenate(taps, -1)
+    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, d)
+    return product.reshape(*patches.shape[:-1], d)
 
 
-def convolve_by_quarters(x, kernel):
+def convolve_quarters(x, kernel):
     """A padded 3 x 3 convolution of stride 2 as one of 2 x 2 without stride, on four times the channels.
 
     XLA computes the gradient of a strided convolution's input on a grid with zeros in between, which this
@@ -66,8 +74,8 @@ def convolve_by_quarters(x, kernel):
     )
 
 
-def with_input_gradient_of(function, other, x, kernel):
-    """function(x, kernel) of two that compute the same, with the gradient of x from the other."""
+def with_gradients_of(function, x, kernel, *, of_x, of_kernel):
+    """function(x, kernel), with its gradients from two others that compute the same."""
 
     @jax.custom_vjp
     def call(x, kernel):
@@ -75,8 +83,8 @@ def with_input_gradient_of(function, other, x, kernel):
 
     def backward(saved, gradient):
         x, kernel = saved
-        _, to_x = jax.vjp(lambda x: other(x, kernel), x)
-        _, to_kernel = jax.vjp(lambda kernel: function(x, kernel), kernel)
+        _, to_x = jax.vjp(lambda x: of_x(x, kernel), x)
+        _, to_kernel = jax.vjp(lambda kernel: of_kernel(x, kernel), kernel)
         return *to_x(gradient), *to_kernel(gradient)
 
     call.defvjp(lambda x, kernel: (call(x, kernel), (x, kernel)), backward)
