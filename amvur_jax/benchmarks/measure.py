@@ -44,23 +44,26 @@ def _processor():
         return platform.processor() or platform.machine()
 
 
-def median_seconds(functions, repeats=9):
-    """Median seconds of each function; their repeats take turns, so that a busy machine slows all alike.
+def median_seconds(functions, turns=3):
+    """Median seconds of each function; they take turns, so that a busy machine slows all alike.
+
+    In its turn a function runs once uncounted, for the threads of the one before spin on for a while and
+    its data fill the caches, and then three times.
 
     Args:
       functions: {name: function of no arguments}; what it returns is waited for.
-      repeats: times that each runs, after one that is not counted.
+      turns: of each function.
     Returns:
       {name: seconds}.
     """
-    for function in functions.values():
-        jax.block_until_ready(function())
     seconds = {name: [] for name in functions}
-    for _ in range(repeats):
+    for _ in range(turns):
         for name, function in functions.items():
-            start = time.perf_counter()
             jax.block_until_ready(function())
-            seconds[name].append(time.perf_counter() - start)
+            for _ in range(3):
+                start = time.perf_counter()
+                jax.block_until_ready(function())
+                seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

@@ -19,16 +19,16 @@ SIGMA = 1e-4  # blur 3.4 px of 224
 
 def run(quick):
     """Yield one row a case: 16 hands at 224 x 224, then other sizes, meshes and batches."""
-    images, side, repeats = (2, 64, 3) if quick else (16, 224, 9)
+    images, side, turns = (2, 64, 1) if quick else (16, 224, 3)
     scene = Scene(images, side)
     yield {"case": "scene", **scene.describe()}
-    yield from _beside_plain(scene, repeats)
+    yield from _beside_plain(scene, turns)
     for images, side, subdivisions in [(1, 64, 0), (2, 64, 0)] if quick else SCALING:
         scene = Scene(images, side, subdivisions)
         functions, rows = {}, {}
         for name in ("hard forward", "hard forward + backward"):
             functions[name], rows[name] = _compiled(CASES[name](scene), scene)
-        for name, seconds in measure.median_seconds(functions, 3).items():
+        for name, seconds in measure.median_seconds(functions, 1).items():
             row = rows[name] | {"ms": 1e3 * seconds} | scene.describe()
             yield {"case": f"scaling: {name}", **row}
 
@@ -161,11 +161,11 @@ def _compiled(function, scene):
     return functools.partial(compiled, *arguments), row
 
 
-def _beside_plain(scene, repeats):
+def _beside_plain(scene, turns):
     functions, rows = {}, {}
     for name, make in CASES.items():
         functions[name], rows[name] = _compiled(make(scene), scene)
-    seconds = measure.median_seconds(functions, repeats)
+    seconds = measure.median_seconds(functions, turns)
     for name, row in rows.items():
         ratio = seconds["plain forward"] / seconds[name]
         yield {"case": name, "ms": 1e3 * seconds[name], "times_plain_forward": ratio, **row}

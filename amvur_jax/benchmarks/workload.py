@@ -80,7 +80,7 @@ def peak_flops(dtype, quick=False):
     n = 512 if quick else 2048 if jax.default_backend() == "cpu" else 8192
     a = jnp.ones((n, n), dtype)
     product = jax.jit(jnp.matmul)
-    seconds = measure.median_seconds({"product": lambda: product(a, a)}, 5)["product"]
+    seconds = measure.median_seconds({"product": lambda: product(a, a)})["product"]
     return 2 * n**3 / seconds
 
 
@@ -96,11 +96,11 @@ def rows(case, functions, flops, quick, more):
       case: of `cases`.
       functions: {contender: function of no arguments}; "ours" is what the others are compared with.
       flops: {contender: operations}; another network's are taken to be ours.
-      quick: few repeats.
+      quick: one turn.
       more: {contender: further columns}.
     """
     size, count, dtype = case
-    seconds = measure.median_seconds(functions, 3 if quick else 7)
+    seconds = measure.median_seconds(functions, 1 if quick else 3)
     for name, value in seconds.items():
         work = flops.get(name, flops["ours"])
         yield {

@@ -1,5 +1,7 @@
 """The AMVUR transformer block: joint-to-vertex cross attention, then BERT layers on the vertex tokens."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -36,9 +38,7 @@ class Attention(nnx.Module):
         if key is not None and rate:
             out = attend(q, k, v, lambda weights: dropout(weights, rate, key))
         elif on_one_cpu():
-            # A sample at a time: its weights stay in the cache, a batch's do not, nor are they kept
-            # for the gradient.
-            out = jax.lax.map(jax.checkpoint(lambda qkv: attend(*qkv)), (q, k, v))
+            out = attend_sample_by_sample(q, k, v)
         else:
             out = attend(q, k, v)
         return out.reshape(*queries.shape[:-1], -1)
@@ -60,6 +60,81 @@ def attend(q, k, v, drop=lambda weights: weights):
     logits = jnp.einsum("...khd,...qhd->...hkq", k, q, preferred_element_type=jnp.float32)
     weights = drop(jax.nn.softmax(logits, -2)).astype(v.dtype)
     return jnp.einsum("...hkq,...khd->...qhd", weights, v)
+
+
+@jax.custom_vjp
+def attend_sample_by_sample(q, k, v):
+    """`attend` for a CPU: a sample's weights stay in its cache, a batch's do not.
+
+    For the gradient only the softmax's largest logits and sums are kept and the weights made again, as in
+    FlashAttention (Dao et al. 2022, algorithm 4). Every product has its operands laid out beforehand.
+
+    Args:
+      q: (B,N,heads,d).
+      k, v: (B,M,heads,d).
+    Returns:
+      (B,N,heads,d).
+    """
+    return _attend_forward(q, k, v)[0]
+
+
+def _attend_forward(q, k, v):
+    def sample(operands):
+        k, q, v = operands
+        logits = _product(k, q)
+        largest = logits.max(-2, keepdims=True)
+        weights = jnp.exp(logits - largest)
+        total = weights.sum(-2, keepdims=True)
+        return _product(v, weights.astype(v.dtype)) / total, largest, total
+
+    operands = (_tokens_down(k), _tokens_across(q) / math.sqrt(q.shape[-1]), _tokens_across(v))
+    out, largest, total = jax.lax.map(sample, operands)
+    return jnp.einsum("bhdn->bnhd", out).astype(v.dtype), (q, k, v, out, largest, total)
+
+
+def _attend_backward(kept, slope):
+    q, k, v, out, largest, total = kept
+    root = math.sqrt(q.shape[-1])
+    # The weights are made before the division by their total: the slope is divided in their place.
+    slope = _tokens_across(slope) / total
+    # What the logits' slopes of one query have in common.
+    shared = (slope * out).sum(-2, keepdims=True)
+    slope = slope.astype(v.dtype)
+
+    def sample(operands):
+        (k, v, q, slope), (k_across, q_across, slope_across), largest, shared = operands
+        weights = jnp.exp(_product(k, q_across) - largest)
+        logits = (weights * (_product(v, slope_across) - shared)).astype(k.dtype)
+        return (
+            _product(k_across, logits),
+            _product(logits, q),
+            _product(weights.astype(k.dtype), slope),
+        )
+
+    down = (_tokens_down(k), _tokens_down(v), _tokens_down(q / root), slope.mT)
+    across = (_tokens_across(k), _tokens_across(q / root), slope)
+    of_q, of_k, of_v = jax.lax.map(sample, (down, across, largest, shared))
+    slopes = (
+        jnp.einsum("bhdn->bnhd", of_q) / root,
+        jnp.einsum("bhmd->bmhd", of_k),
+        jnp.einsum("bhmd->bmhd", of_v),
+    )
+    return tuple(x.astype(q.dtype) for x in slopes)
+
+
+attend_sample_by_sample.defvjp(_attend_forward, _attend_backward)
+
+
+def _tokens_down(x):
+    return jnp.einsum("bnhd->bhnd", x)
+
+
+def _tokens_across(x):
+    return jnp.einsum("bnhd->bhdn", x)
+
+
+def _product(a, b):
+    return jnp.matmul(a, b, preferred_element_type=jnp.float32)
 
 
 class BertLayer(nnx.Module):
