@@ -32,7 +32,8 @@ def make_optimizer():
 
 def global_norm(tree):
     """The L2 norm () of all numbers of a tree of arrays; the sums of optax.tree.norm are slow on a CPU."""
-    return jnp.sqrt(sum(channel_sum(jnp.atleast_1d(x) ** 2).sum() for x in jax.tree.leaves(tree)))
+    leaves = map(jnp.atleast_1d, jax.tree.leaves(tree))
+    return jnp.sqrt(sum(channel_sum(x, x).sum() for x in leaves))
 
 
 def scaled_to_norm(gradients, norm, largest):

@@ -17,14 +17,16 @@ def cache_folder():
 
 
 def tune_cpu():
-    """Turn off XLA's fusions for its YNN library on a CPU, before anything touches a device.
+    """Leave XLA's YNN library only single products on a CPU, before anything touches a device.
 
-    With jax 0.10 the network is faster without them. Other releases may not know the flag, and XLA ends the
-    process at an unknown one; a choice of it in XLA_FLAGS is left alone.
+    With jax 0.10 the network is faster without its fusions and convolutions; XLA's own products with a
+    transposed operand, as in every linear layer's gradient, take up to five times as long. Other releases
+    may not know the flag, and XLA ends the process at an unknown one; a choice of it in XLA_FLAGS is left
+    alone.
     """
     chosen = os.environ.get("XLA_FLAGS", "")
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in chosen:
-        kinds = ("dot", "eltwise", "reduce", "individual_dot", "individual_convolution")
+        kinds = ("dot", "eltwise", "reduce", "individual_convolution")
         off = ",".join(f"-{kind}" for kind in kinds)
         os.environ["XLA_FLAGS"] = f"{chosen} --xla_cpu_experimental_ynn_fusion_type={off}".strip()
 

@@ -49,14 +49,22 @@ def test_convolution_and_its_gradients_are_those_of_jax(case):
 @pytest.mark.parametrize("rows", [1, 7, 48, 1024, 1000])
 def test_sums_over_rows_and_their_gradients_are_numpys(rows):
     x = np.random.default_rng(rows).normal(size=(rows, 3, 5)).astype(np.float32)
-    weights = np.arange(5.0, dtype=np.float32)
-    total, gradient = value_and_gradients(layers.channel_sum, jnp.asarray(x))
-    np.testing.assert_allclose(total, x.sum((0, 1)), rtol=1e-5, atol=1e-4)
-    assert (np.asarray(gradient) == np.asarray(gradient)[0, 0]).all()
+    np.testing.assert_allclose(layers.channel_sum(x), x.sum((0, 1)), rtol=1e-5, atol=1e-4)
+    product = (x * x[::-1]).sum((0, 1))
+    np.testing.assert_allclose(layers.channel_sum(x, x[::-1]), product, rtol=1e-5, atol=2e-4)
 
-    spread, back = jax.vjp(lambda values: layers.per_channel(values, x.shape), weights)
-    np.testing.assert_array_equal(spread, np.broadcast_to(weights, x.shape))
-    np.testing.assert_allclose(back(jnp.asarray(x))[0], x.sum((0, 1)), rtol=1e-5, atol=1e-4)
+    (total, squares), back = jax.vjp(layers.moments, jnp.asarray(x))
+    np.testing.assert_allclose(total, x.sum((0, 1)), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(squares, (x * x).sum((0, 1)), rtol=1e-5, atol=2e-4)
+    slopes = np.arange(5.0, dtype=np.float32), np.arange(5.0, 10.0, dtype=np.float32)
+    np.testing.assert_allclose(back(slopes)[0], slopes[0] + 2 * x * slopes[1], rtol=1e-5, atol=1e-5)
+
+    found, expected = (
+        value_and_gradients(by, jnp.asarray(x), *slopes)
+        for by in (layers.affine, lambda x, gain, shift: x * gain + shift)
+    )
+    for ours, theirs in zip(found, expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-4)
 
 
 def test_relu_and_gelu_are_those_of_jax_and_let_nan_through():

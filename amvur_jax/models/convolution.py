@@ -34,7 +34,7 @@ def convolve(x, kernel, strides, padding, **settings):
         return (x.reshape(-1, c) @ kernel[0, 0]).reshape(b, h, w, -1)
     if (stride == 1 and min(x.shape[1:3]) < size) or x.size < kernel.size / 4:
         return convolve_patches(x, kernel, stride)
-    if x.size < 6 * kernel.size:
+    if x.size < 2 * kernel.size:
         patches = functools.partial(convolve_patches, stride=stride)
         return with_gradients_of(whole, x, kernel, of_x=patches, of_kernel=patches)
     if (size, stride) == (3, 2) and x.shape[1] % 2 == x.shape[2] % 2 == 0:

@@ -58,37 +58,39 @@ def relu(x):
     return jnp.where(x <= 0, jnp.zeros_like(x), x)
 
 
-def channel_sum(x):
-    """Sum over all axes but the last: (...,C) -> (C).
+def channel_sum(*factors):
+    """Sum of the arrays' product over all axes but the last: (...,C) each -> (C).
 
     On one CPU whole rows are added to each other, which XLA vectorises; a sum over rows it does not.
     """
     if not on_one_cpu():
-        return x.sum(tuple(range(x.ndim - 1)))
-
-    @jax.custom_vjp
-    def call(x):
-        rows = x.reshape(-1, x.shape[-1])
-        while len(rows) > 32 and len(rows) % 2 == 0:
-            rows = sum(jnp.split(rows, math.gcd(len(rows), 16)))
-        return rows.sum(0)
-
-    shape = x.shape
-    call.defvjp(lambda x: (call(x), None), lambda _, g: (jnp.broadcast_to(g, shape),))
-    return call(x)
+        return math.prod(factors).sum(tuple(range(factors[0].ndim - 1)))
+    rows = [x.reshape(-1, x.shape[-1]) for x in factors]
+    while len(rows[0]) > 32 and len(rows[0]) % 2 == 0:
+        parts = [jnp.split(x, math.gcd(len(x), 16)) for x in rows]
+        rows = [sum(math.prod(part) for part in zip(*parts))]
+    return math.prod(rows).sum(0)
 
 
-def per_channel(values, shape):
-    """Broadcast (C) to (...,C), with the gradient by `channel_sum`."""
-    if not on_one_cpu():
-        return jnp.broadcast_to(values, shape)
+@jax.custom_vjp
+def moments(x):
+    """Sums of x and of its square by `channel_sum`: (...,C) -> (C), (C)."""
+    return channel_sum(x), channel_sum(x, x)
 
-    @jax.custom_vjp
-    def call(values):
-        return jnp.broadcast_to(values, shape)
 
-    call.defvjp(lambda values: (call(values), None), lambda _, g: (channel_sum(g),))
-    return call(values)
+moments.defvjp(lambda x: (moments(x), x), lambda x, slopes: (slopes[0] + 2 * x * slopes[1],))
+
+
+@jax.custom_vjp
+def affine(x, gain, shift):
+    """x (...,C) * gain (C) + shift (C), with the gradients' sums by `channel_sum`."""
+    return x * gain + shift
+
+
+affine.defvjp(
+    lambda x, gain, shift: (affine(x, gain, shift), (x, gain)),
+    lambda kept, slope: (slope * kept[1], channel_sum(slope, kept[0]), channel_sum(slope)),
+)
 
 
 class BatchNorm(nnx.Module):
@@ -108,8 +110,9 @@ class BatchNorm(nnx.Module):
         dtype, x = x.dtype, x.astype(jnp.float32)
         if train:
             count = x.size // x.shape[-1]
-            mean = channel_sum(x) / count
-            var = jnp.maximum(channel_sum(x * x) / count - mean**2, 0)
+            total, squares = moments(x)
+            mean = total / count
+            var = jnp.maximum(squares / count - mean**2, 0)
             unbiased = var * (count / max(count - 1, 1))
             # set_value and not [...]: that one asks a tracer for its sharding, seconds in the whole network
             self.mean.set_value(0.9 * self.mean[...] + 0.1 * mean)
@@ -118,7 +121,7 @@ class BatchNorm(nnx.Module):
             mean, var = self.mean[...], self.var[...]
         gain = self.scale[...] / jnp.sqrt(var + 1e-5)
         shift = self.bias[...] - mean * gain
-        return (x * per_channel(gain, x.shape) + per_channel(shift, x.shape)).astype(dtype)
+        return affine(x, gain, shift).astype(dtype)
 
 
 class ConvNorm(nnx.Module):
