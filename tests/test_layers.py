@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from amvur_jax.models import layers
 from amvur_jax.models.convolution import convolve
@@ -44,6 +45,24 @@ def test_convolution_and_its_gradients_are_those_of_jax(case):
     )
     for ours, theirs in zip(found, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(4,), (6, 4), (2, 3, 4), (64, 3, 4)])
+def test_a_linear_layer_and_its_gradients_are_those_of_flax(shape):
+    ours = layers.linear(4, 5, rngs=nnx.Rngs(0), bias_init=nnx.initializers.normal())
+    flax = nnx.Linear(4, 5, rngs=nnx.Rngs(1))
+    nnx.update(flax, nnx.state(ours, nnx.Param))
+
+    def call(layer):
+        graph, params = nnx.split(layer)
+        return lambda x, params: nnx.merge(graph, params)(x), params
+
+    x = jax.random.normal(jax.random.key(0), shape)
+    found, expected = (
+        value_and_gradients(function, x, p) for function, p in map(call, (ours, flax))
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 48, 1024, 1000])

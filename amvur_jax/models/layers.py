@@ -23,16 +23,55 @@ def as_input(arrays, *, dtype=None, inexact=True):
     return tuple(None if a is None else a.astype(arrays[0].dtype) for a in arrays)
 
 
+class Linear(nnx.Linear):
+    """flax's Linear by `project` and `add_bias`, in the input's type."""
+
+    def __call__(self, x):
+        x, kernel, bias = as_input((x, self.kernel[...], self.bias[...]))
+        return add_bias(project(x, kernel), bias)
+
+
 def linear(in_features, out_features, *, rngs, kernel_init=TORCH_UNIFORM, bias_init=None):
-    """An nnx.Linear with a bias, initialised as PyTorch does unless said otherwise."""
-    return nnx.Linear(
+    """A Linear with a bias, initialised as PyTorch does unless said otherwise."""
+    return Linear(
         in_features,
         out_features,
         kernel_init=kernel_init,
         bias_init=bias_init or nnx.initializers.zeros_init(),
-        promote_dtype=as_input,
         rngs=rngs,
     )
+
+
+def project(x, kernel):
+    """x (...,C) @ kernel (C,D); on one CPU the gradients are of whole rows, which XLA does not transpose."""
+    return _project_rows(x, kernel) if on_one_cpu() else x @ kernel
+
+
+@jax.custom_vjp
+def _project_rows(x, kernel):
+    return x @ kernel
+
+
+def _project_backward(kept, slope):
+    x, kernel = kept
+    rows, slopes = x.reshape(-1, x.shape[-1]), slope.reshape(-1, slope.shape[-1])
+    of_kernel = jax.lax.dot_general(rows, slopes, (((0,), (0,)), ((), ())))
+    return (slopes @ kernel.T).reshape(x.shape), of_kernel
+
+
+_project_rows.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _project_backward)
+
+
+@jax.custom_vjp
+def add_bias(x, bias):
+    """x (...,C) + bias (C), with the bias' gradient by `channel_sum` in float32."""
+    return x + bias
+
+
+add_bias.defvjp(
+    lambda x, bias: (x + bias, None),
+    lambda _, slope: (slope, channel_sum(slope.astype(jnp.float32)).astype(slope.dtype)),
+)
 
 
 def numbered(name, modules):

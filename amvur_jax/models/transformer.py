@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import BERT_NORMAL, as_input, dropout, gelu, linear
+from amvur_jax.models.layers import BERT_NORMAL, add_bias, as_input, dropout, gelu, linear, project
 from amvur_jax.sharding import on_one_cpu
 
 JOINT_TOKENS = 21
@@ -172,13 +172,13 @@ def token_linear(layer, tokens, shared, mask):
     """
     _, kernel, bias = as_input((tokens, layer.kernel[...], layer.bias[...]))
     channels = tokens.shape[-1]
-    y = tokens @ kernel[:channels]
+    y = project(tokens, kernel[:channels])
     if shared is not None:
         # Zeros in front in place of the kernel's end: XLA would copy that.
         y = y + (jnp.pad(shared, ((0, 0), (channels, 0))) @ kernel)[:, None]
     if mask is not None:
         y = mask * y + (1 - mask) * 0.01 * kernel.sum(0)
-    return y + bias
+    return add_bias(y, bias)
 
 
 class TokenBlock(nnx.Module):
