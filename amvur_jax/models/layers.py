@@ -24,7 +24,7 @@ def as_input(arrays, *, dtype=None, inexact=True):
 
 
 class Linear(nnx.Linear):
-    """flax's Linear by `project` and `add_bias`, in the input's type."""
+    """flax's Linear (...,in) -> (...,out) by `project` and `add_bias`, in the input's type."""
 
     def __call__(self, x):
         x, kernel, bias = as_input((x, self.kernel[...], self.bias[...]))
