@@ -11,6 +11,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from amvur_jax.errors import UserError
 
 AXIS = "batch"
+# Its XLA has weaknesses on a CPU that later ones do not have.
+JAX_0_10 = jax.__version_info__ < (0, 11)
 # A smaller array costs more to gather than to keep.
 _SMALLEST_PART = 2**14
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import platform
 import time
 
 import jax
@@ -17,18 +18,22 @@ def cache_folder():
 
 
 def tune_cpu():
-    """Leave XLA's YNN library only single products on a CPU, before anything touches a device.
+    """Choose among XLA's libraries of products and convolutions on a CPU, before anything touches a device.
 
-    With jax 0.10 the network is faster without its fusions and convolutions; XLA's own products with a
-    transposed operand, as in every linear layer's gradient, take up to five times as long. Other releases
-    may not know the flag, and XLA ends the process at an unknown one; a choice of it in XLA_FLAGS is left
-    alone.
+    With jax 0.10 the network is faster without YNN's fusions and convolutions, but XLA's own products with a
+    transposed operand, as in every linear layer's gradient, take up to five times as long. jax 0.11 and 0.12
+    have oneDNN on x86, faster at convolutions than both. Other releases may not know the flags, and XLA ends
+    the process at an unknown one; what XLA_FLAGS chooses of them is left alone.
     """
-    chosen = os.environ.get("XLA_FLAGS", "")
-    if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in chosen:
-        kinds = ("dot", "eltwise", "reduce", "individual_convolution")
-        off = ",".join(f"-{kind}" for kind in kinds)
-        os.environ["XLA_FLAGS"] = f"{chosen} --xla_cpu_experimental_ynn_fusion_type={off}".strip()
+    release, chosen = jax.__version_info__[:2], os.environ.get("XLA_FLAGS", "")
+    flags = {}
+    if release == (0, 10):
+        flags = {"ynn_fusion_type": "-dot,-eltwise,-reduce,-individual_convolution"}
+    elif release in ((0, 11), (0, 12)) and platform.machine().lower() in ("x86_64", "amd64"):
+        flags = {"ynn_fusion_type": "-individual_convolution", "onednn_custom_call": "true"}
+    new = [f"--xla_cpu_experimental_{k}={v}" for k, v in flags.items() if k not in chosen]
+    if new:
+        os.environ["XLA_FLAGS"] = " ".join([*chosen.split(), *new])
 
 
 def keep_compiled(folder):

@@ -1,6 +1,7 @@
 """What happens before the first step: XLA's flags."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -8,42 +9,58 @@ import jax
 import pytest
 
 from amvur_jax import startup
+from amvur_jax.sharding import JAX_0_10
 
 SCRIPT = """
 import sys, jax, jax.numpy as jnp
 from amvur_jax import startup
 if sys.argv[1] == "tuned":
     startup.tune_cpu()
-for function in (jax.nn.softmax, lambda x: x @ x):
-    print("ynn" in jax.jit(function).lower(jnp.ones((256, 256))).compile().as_text())
+def convolve(x):
+    return jax.lax.conv(x[None, :, None], x[:, :, None, None], (1, 1), "VALID")
+for function in (jax.nn.softmax, lambda x: x @ x, convolve):
+    text = jax.jit(function).lower(jnp.ones((512, 512))).compile().as_text()
+    print(*(name for name in ("ynn", "onednn") if name in text), sep="+")
 """
 
 
 @pytest.mark.skipif(
-    jax.__version_info__[:2] != (0, 10) or jax.default_backend() != "cpu",
-    reason="only jax 0.10 on a CPU has the flag's default that is turned off: install it to run this",
+    jax.default_backend() != "cpu" or platform.machine() not in ("x86_64", "AMD64"),
+    reason="looks at what XLA compiles for an x86 CPU: run it on one",
 )
-def test_a_tuned_cpu_has_ynn_for_products_alone():
+def test_a_tuned_cpu_has_the_libraries_of_its_release():
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_", "JAX_COMP"))}
-    found = [
+    plain, tuned = (
         subprocess.check_output(
             [sys.executable, "-c", SCRIPT, how], env=environment, text=True
-        ).split()
+        ).split("\n")[:3]
         for how in ("plain", "tuned")
-    ]
-    assert found == [["True", "True"], ["False", "True"]]
+    )
+    assert plain == ["ynn", "ynn", "ynn"]
+    assert tuned == (["", "ynn", ""] if JAX_0_10 else ["onednn", "ynn", "onednn"])
+
+
+def tuned(monkeypatch, release, chosen=""):
+    """XLA_FLAGS of a tuned CPU with this release of jax, on x86."""
+    monkeypatch.setattr(jax, "__version_info__", release)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv("XLA_FLAGS", chosen)
+    startup.tune_cpu()
+    return os.environ["XLA_FLAGS"]
 
 
 def test_flags_that_are_chosen_stay(monkeypatch):
-    monkeypatch.setattr(jax, "__version_info__", (0, 10, 2))
-    chosen = "--xla_cpu_experimental_ynn_fusion_type=dot"
-    monkeypatch.setenv("XLA_FLAGS", chosen)
-    startup.tune_cpu()
-    assert os.environ["XLA_FLAGS"] == chosen
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-    startup.tune_cpu()
-    assert os.environ["XLA_FLAGS"].startswith("--xla_backend_optimization_level=0 --xla_cpu_")
-    monkeypatch.setattr(jax, "__version_info__", (0, 13, 0))
-    monkeypatch.setenv("XLA_FLAGS", "")
+    fusions = "--xla_cpu_experimental_ynn_fusion_type="
+    assert tuned(monkeypatch, (0, 10, 2), fusions + "dot") == fusions + "dot"
+    level = "--xla_backend_optimization_level=0"
+    assert tuned(monkeypatch, (0, 10, 2), level).startswith(f"{level} {fusions}-dot")
+    off = "--xla_cpu_experimental_onednn_custom_call=false"
+    assert tuned(monkeypatch, (0, 12, 0), off) == f"{off} {fusions}-individual_convolution"
+
+
+def test_other_releases_and_processors_are_left_alone(monkeypatch):
+    assert tuned(monkeypatch, (0, 13, 0)) == ""
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
     startup.tune_cpu()
     assert os.environ["XLA_FLAGS"] == ""

@@ -13,7 +13,7 @@ from amvur_jax.models.transformer import (
     Attention,
     TokenBlock,
     attend,
-    attend_sample_by_sample,
+    attend_remaking,
     token_linear,
 )
 
@@ -184,9 +184,11 @@ def test_attention_is_blind_to_the_order_of_its_sources():
     np.testing.assert_allclose(attention(queries[:, ::-1], sources, 0.0, None), once[:, ::-1])
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
+@pytest.mark.parametrize("dtype, tolerance", [(jnp.float32, 1e-5), (jnp.bfloat16, 0.02)])
 @pytest.mark.parametrize("sources", [1, 21, 70])
-def test_attention_by_sample_is_that_of_the_batch_with_its_gradients(sources, dtype, tolerance):
+def test_attention_that_remakes_its_weights_is_the_plain_one_with_its_gradients(
+    sources, dtype, tolerance
+):
     keys = jax.random.split(jax.random.key(0), 4)
     shapes = [(3, 40, 2, 5), (3, sources, 2, 5), (3, sources, 2, 5), (3, 40, 2, 5)]
     q, k, v, slope = (jax.random.normal(*pair, dtype) for pair in zip(keys, shapes))
@@ -196,11 +198,11 @@ def test_attention_by_sample_is_that_of_the_batch_with_its_gradients(sources, dt
         out, gradients = jax.vjp(function, q, k, v)
         return out, *gradients(slope)
 
-    ours, expected = map(value_and_gradients, (attend_sample_by_sample, attend))
+    ours, expected = map(value_and_gradients, (attend_remaking, attend))
     for found, truth in zip(ours, expected):
         assert found.dtype == truth.dtype == dtype
         found, truth = (np.asarray(x, np.float32) for x in (found, truth))
-        np.testing.assert_allclose(found, truth, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(found, truth, atol=tolerance * (1 + abs(truth).max()), rtol=0)
 
 
 def test_dropout_keeps_the_mean_and_is_off_without_a_key():

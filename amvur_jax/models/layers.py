@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from amvur_jax.models.convolution import convolve
-from amvur_jax.sharding import on_one_cpu
+from amvur_jax.sharding import JAX_0_10, on_one_cpu
 
 # PyTorch's default for Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 TORCH_UNIFORM = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -100,9 +100,10 @@ def relu(x):
 def channel_sum(*factors):
     """Sum of the arrays' product over all axes but the last: (...,C) each -> (C).
 
-    On one CPU whole rows are added to each other, which XLA vectorises; a sum over rows it does not.
+    With jax 0.10 on one CPU whole rows are added to each other, which XLA vectorises; a sum over rows it
+    does not.
     """
-    if not on_one_cpu():
+    if not (JAX_0_10 and on_one_cpu()):
         return math.prod(factors).sum(tuple(range(factors[0].ndim - 1)))
     rows = [x.reshape(-1, x.shape[-1]) for x in factors]
     while len(rows[0]) > 32 and len(rows[0]) % 2 == 0:
