@@ -3,7 +3,7 @@
 import jax
 
 from amvur_jax import checkpoint
-from amvur_jax.functional import count_parameters
+from amvur_jax.functional import count_operations, count_parameters
 
 
 def describe(train_step, shapes, batch, paint, mesh, stopwatch):
@@ -18,11 +18,10 @@ def describe(train_step, shapes, batch, paint, mesh, stopwatch):
       stopwatch: takes the time of compiling.
     """
     with stopwatch.part("compile"):
-        compiled = train_step.lower(
-            shapes, jax.tree.map(checkpoint.as_shape, batch), paint
-        ).compile()
+        lowered = train_step.lower(shapes, jax.tree.map(checkpoint.as_shape, batch), paint)
+        compiled = lowered.compile()
     memory, mib = compiled.memory_analysis(), 2**20
-    flops = compiled.cost_analysis().get("flops", float("nan"))
+    flops = count_operations(lowered) / mesh.size
     kept = memory.argument_size_in_bytes / mib
     lines = {
         "devices": f"{mesh.size} x {jax.devices()[0].device_kind}, {jax.process_count()} process(es)",

@@ -68,3 +68,12 @@ def merge_dicts(a, b):
 def count_parameters(params):
     """The number of trainable numbers."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def count_operations(lowered):
+    """Floating-point operations of a function, on all devices, from jax.jit(function).lower(...).
+
+    They are counted before compilation: afterwards XLA leaves out what it gave to a library. Of a loop it
+    counts one turn.
+    """
+    return lowered.cost_analysis().get("flops", float("nan"))

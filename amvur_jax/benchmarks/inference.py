@@ -25,8 +25,9 @@ def run(quick, only=""):
                     state, normalize(images), hand, paint=paint
                 )[0]
             )
-            compiled, compile_s, temporaries = measure.compile_jitted(forward, state, images)
-            flops[name] = compiled.cost_analysis().get("flops", float("nan"))
+            compiled, flops[name], compile_s, temporaries = measure.compile_jitted(
+                forward, state, images
+            )
             more[name] = {"compile_s": compile_s, "temporaries_mib": temporaries}
             functions[name] = functools.partial(compiled, state, images)
         if torch_too:

@@ -9,6 +9,8 @@ import time
 
 import jax
 
+from amvur_jax.functional import count_operations
+
 LIBRARIES = ("jax", "flax", "grain", "numpy", "opencv-python-headless", "torch", "timm")
 
 
@@ -71,10 +73,11 @@ def compile_jitted(function, *args, **kwargs):
     """Compile a jitted function for these arguments.
 
     Returns:
-      the compiled function, the seconds it took, and the MiB of temporaries that XLA plans.
+      the compiled function, its operations, the seconds it took, and the MiB of temporaries that XLA plans.
     """
     start = time.perf_counter()
-    compiled = function.lower(*args, **kwargs).compile()
+    lowered = function.lower(*args, **kwargs)
+    compiled = lowered.compile()
     seconds = time.perf_counter() - start
-    analysis = compiled.memory_analysis()
-    return compiled, seconds, analysis.temp_size_in_bytes / 2**20
+    temporaries = compiled.memory_analysis().temp_size_in_bytes / 2**20
+    return compiled, count_operations(lowered), seconds, temporaries

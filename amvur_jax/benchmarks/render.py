@@ -156,7 +156,7 @@ CASES = {
 
 def _compiled(function, scene):
     arguments = scene.vertices, scene.colors, scene.weights
-    compiled, seconds, temporaries = measure.compile_jitted(jax.jit(function), *arguments)
+    compiled, _, seconds, temporaries = measure.compile_jitted(jax.jit(function), *arguments)
     row = {"compile_s": round(seconds, 2), "temporaries_mib": round(temporaries, 1)}
     return functools.partial(compiled, *arguments), row
 

@@ -37,7 +37,7 @@ def cases(quick, only=""):
     if quick:
         found = [("small", 2, "float32")]
     elif jax.default_backend() == "cpu":
-        # No CPU of ours computes in bfloat16: one case shows what it costs.
+        # Few CPUs compute in bfloat16: one case shows what it costs or gives.
         small = [("small", n, "float32") for n in (1, 8, 64)] + [("small", 8, "bfloat16")]
         found = [*small, ("w64", 1, "float32"), ("w64", 4, "float32")]
     else:
