@@ -1,24 +1,26 @@
-# make demo | test | test-slow [SLOW="tests/test_x.py ..."] | lint. Each makes .venv and installs into it when it is missing.
+# make demo | lint | test | test-slow [TESTS="tests/test_x.py ..."]. Each makes .venv (or VENV=...) and installs into it
+# when it is missing.
 PYTHON ?= python3
-PY := .venv/bin/python
+VENV ?= .venv
+PY := $(VENV)/bin/python
 EXTRAS := dev$(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo ,cuda12)
 
 .PHONY: demo test test-slow lint
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(PY) scripts/demo.py --output=runs/demo
 
-test: .venv/installed
-	$(PY) -m pytest -n 2 --dist=loadfile
+test: $(VENV)/installed
+	$(PY) -m pytest -n 2 --dist=loadfile $(TESTS)
 
-test-slow: .venv/installed
-	$(PY) -m pytest -n 2 --dist=loadfile -m slow $(SLOW)
+test-slow: $(VENV)/installed
+	$(PY) -m pytest -n 2 --dist=loadfile -m slow $(TESTS)
 
-lint: .venv/installed
+lint: $(VENV)/installed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-.venv/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	touch $@
