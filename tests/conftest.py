@@ -16,10 +16,6 @@ import pytest  # noqa: E402
 import reference  # noqa: E402
 from trees import write_ho3d  # noqa: E402
 
-from amvur_jax import startup  # noqa: E402
-
-startup.tune_cpu()  # what the scripts compute with
-
 
 @pytest.fixture(scope="session")
 def small_weights():
