@@ -18,7 +18,7 @@ CASES = {
     "strided, odd": ((2, 7, 9, 3), 3, 2),
     "strided, large": ((8, 10, 12, 3), 3, 2),
     "large": ((8, 6, 7, 5), 3, 1),
-    "a few large maps": ((2, 104, 106, 6), 3, 1),
+    "many channels": ((8, 12, 10, 128), 3, 1),
     "more kernel than map": ((1, 3, 4, 12), 3, 1),
     "more kernel than map, strided": ((1, 4, 3, 12), 3, 2),
     "5x5": ((2, 4, 6, 3), 5, 1),
