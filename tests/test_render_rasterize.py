@@ -30,11 +30,14 @@ def assert_equal_to_oracle(fragments, truth, sure):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), spread=st.sampled_from([0.1, 0.8, 3.0]))
 @example(seed=50940397, spread=3.0)  # a face seen nearly from its edge: depth to 4e-5
+@example(seed=42335, spread=3.0)  # a vertex 0.07 mm before the camera, 900,000 px from the centre
 def test_random_triangles_equal_the_oracle(seed, spread):
     vertices, faces = soup(seed, 40, spread)
     truth = oracle.rasterize(vertices, faces, K, SIZE)
     assert truth.doubtful.mean() < 0.2
-    assert_equal_to_oracle(rasterize(vertices, faces), truth, ~truth.doubtful)
+    # Where a vertex is nearer than 1 mm float32 has no hundredths of a pixel for it.
+    exact = np.append(vertices[faces][..., 2].min(-1) > 1e-3, True)[truth.pix_to_face[..., 0]]
+    assert_equal_to_oracle(rasterize(vertices, faces), truth, exact & ~truth.doubtful)
 
 
 def test_more_faces_than_eleven_bits_equal_the_oracle():
