@@ -79,7 +79,7 @@ class Saver:
 
         Args:
           step: its number.
-          state: of amvur_jax.train_step; it may be donated afterwards.
+          state: of amvur_jax.training.step; it may be donated afterwards.
           place: in the data, of the batch that comes next.
           scores: {name: number} of the validation at this step, or None.
         Raises:

@@ -7,10 +7,10 @@ from ml_collections import ConfigDict
 import mano_jax
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.errors import UserError
-from amvur_jax.functional import Network
 from amvur_jax.models.amvur import AmvurConfig
+from amvur_jax.models.functional import Network
 from amvur_jax.models.hrnet import HRNetSize
-from amvur_jax.objectives import TERMS, LossConfig
+from amvur_jax.training.objective import TERMS, LossConfig
 
 
 def build(kind, fields, where):

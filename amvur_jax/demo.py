@@ -6,16 +6,17 @@ import time
 
 import numpy as np
 
-from amvur_jax import configuration, draw, inference
-from amvur_jax.baselines import mean_hand
-from amvur_jax.data.samples import make_sample
-from amvur_jax.data.sources import open_dataset
-from amvur_jax.data.synthetic import make_synthetic
+from amvur_jax import configuration, inference
+from amvur_jax.data.open import open_dataset
+from amvur_jax.data.sample import make_sample
+from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.evaluate import evaluate, predictions, score_records
-from amvur_jax.overview import overview
-from amvur_jax.parts import Parts, PartWriter
+from amvur_jax.files.whole import write_json
+from amvur_jax.pictures import draw
+from amvur_jax.pictures.overview import overview
 from amvur_jax.predict import predict
-from amvur_jax.score import write_json
+from amvur_jax.predictions.spool import Parts, PartWriter
+from amvur_jax.scoring.mean_hand import mean_hand
 from amvur_jax.train import train
 
 COLUMNS = {

@@ -9,35 +9,26 @@ from absl import logging
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from amvur_jax import checkpoint, report, uncertainty
+from amvur_jax import checkpoint
+from amvur_jax.data.batches import evaluation_batches
 from amvur_jax.data.frame import project
-from amvur_jax.data.pipeline import evaluation_batches
-from amvur_jax.data.sources import open_dataset
+from amvur_jax.data.open import open_dataset
+from amvur_jax.data.views import Share
 from amvur_jax.errors import UserError
-from amvur_jax.export import LAYOUTS, PredictionWriter, official
-from amvur_jax.parts import Parts, PartWriter
-from amvur_jax.score import score, write_json, write_scores
+from amvur_jax.files.whole import write_json
+from amvur_jax.predictions.spool import Parts, PartWriter
+from amvur_jax.predictions.writer import LAYOUTS, PredictionWriter, official
+from amvur_jax.score import write_scores
+from amvur_jax.scoring import report, uncertainty
+from amvur_jax.scoring.tables import score
 
 REPORT_SIZE = 224  # 2D errors are given in pixels of a crop of this side
-
-
-class Share:
-    """Every `step`-th frame of a data set from `start` on: what one process predicts."""
-
-    def __init__(self, dataset, start, step):
-        self._dataset, self._indices = dataset, range(start, len(dataset), step)
-
-    def __len__(self):
-        return len(self._indices)
-
-    def frame(self, i):
-        return self._dataset.frame(self._indices[i])
 
 
 def predictions(predictor, dataset, batch_size, workers=0):
     """Yield a dictionary of arrays a batch, in the data set's order, with a progress bar.
 
-    The fields of amvur_jax.parts.RECORD; log-variances are those of `predictor.sigma`.
+    The fields of amvur_jax.predictions.spool.RECORD; log-variances are those of `predictor.sigma`.
     """
     predictor = predictor.on_all_devices()
     devices = jax.local_device_count()
@@ -126,7 +117,7 @@ def evaluate(predictor, output, data_root=None, batch_size=32, calibrate=None):
 
 def incomplete(dataset):
     """A list of one warning where a built set lacks frames of the official split, or of none."""
-    missing = getattr(dataset, "left_out", 0)
+    missing = dataset.left_out
     if not missing:
         return []
     return [

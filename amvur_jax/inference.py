@@ -10,10 +10,11 @@ from jax.sharding import AxisType
 
 import mano_jax
 import render
-from amvur_jax import cameras, checkpoint, configuration
-from amvur_jax.functional import COMPILE_QUICKLY, Network
-from amvur_jax.images import normalize
+from amvur_jax import checkpoint, configuration
+from amvur_jax.models import cameras
 from amvur_jax.models.amvur import FOCAL_224, Estimate, Outputs
+from amvur_jax.models.colors import normalize
+from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 
 
 class View(NamedTuple):

@@ -5,10 +5,10 @@ import pathlib
 import jax
 import numpy as np
 
-from amvur_jax import draw
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
-from amvur_jax.data.image import read_image
 from amvur_jax.errors import UserError
+from amvur_jax.files.image import read_image
+from amvur_jax.pictures import draw
 from mano_jax.topology import FINGERS
 
 

@@ -6,22 +6,23 @@ import json
 
 import jax
 
-from amvur_jax import checkpoint, configuration, sharding
-from amvur_jax.data.pipeline import train_batches
+from amvur_jax import checkpoint, configuration
+from amvur_jax.data.batches import train_batches
+from amvur_jax.data.open import open_dataset, open_training
 from amvur_jax.data.prefetch import DevicePrefetch
-from amvur_jax.data.sources import open_dataset, open_training
-from amvur_jax.dry_run import describe
 from amvur_jax.errors import UserError
-from amvur_jax.functional import COMPILE_QUICKLY, count_parameters
 from amvur_jax.inference import Predictor
-from amvur_jax.journal import Journal
-from amvur_jax.manifest import write_manifest
-from amvur_jax.optimizer import learning_rate, make_optimizer
-from amvur_jax.overview import overview
-from amvur_jax.startup import Stopwatch
-from amvur_jax.stop import Stop
-from amvur_jax.train_step import init_state, make_step, state_of
-from amvur_jax.validation import Validator
+from amvur_jax.models.functional import COMPILE_QUICKLY, count_parameters
+from amvur_jax.pictures.overview import overview
+from amvur_jax.runtime import devices
+from amvur_jax.runtime.startup import Stopwatch
+from amvur_jax.training.estimate import describe
+from amvur_jax.training.log import Journal
+from amvur_jax.training.manifest import write_manifest
+from amvur_jax.training.optimizer import learning_rate, make_optimizer
+from amvur_jax.training.step import init_state, make_step, state_of
+from amvur_jax.training.stop import Stop
+from amvur_jax.training.validation import Validator
 
 
 def train(config, workdir, dry_run=False):
@@ -57,8 +58,8 @@ def train(config, workdir, dry_run=False):
     steps = config.train.steps
 
     # ---- mesh
-    mesh = sharding.make_mesh()
-    sharding.check_batch(config.train.batch_size, config.train.accumulate, mesh)
+    mesh = devices.make_mesh()
+    devices.check_batch(config.train.batch_size, config.train.accumulate, mesh)
     first = jax.process_index() == 0
 
     # ---- input
@@ -74,14 +75,14 @@ def train(config, workdir, dry_run=False):
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    batches = DevicePrefetch(host_batches, sharding.over_batch(mesh))
+    batches = DevicePrefetch(host_batches, devices.over_batch(mesh))
 
     # ---- step: compiled before there is a state, each variant once
     optimizer = make_optimizer()
     init = functools.partial(init_state, network, optimizer, config.train)
     shapes = jax.eval_shape(init, jax.random.key(config.seed))
-    shardings = sharding.of_state(shapes, mesh, config.train.shard_parameters)
-    shapes = sharding.with_shardings(shapes, shardings)
+    shardings = devices.of_state(shapes, mesh, config.train.shard_parameters)
+    shapes = devices.with_shardings(shapes, shardings)
     train_step = make_step(
         network, hand, loss, optimizer, config.train, config.seed, mesh, shardings
     )
@@ -151,7 +152,7 @@ def train(config, workdir, dry_run=False):
     def inferred():
         """What inference would use of the state, on this process's first device."""
         model = state["model"] | {"params": state.get("average", state["model"]["params"])}
-        return sharding.local_copy(model, mesh)
+        return devices.local_copy(model, mesh)
 
     # ---- loop
     stop = Stop()

@@ -5,7 +5,7 @@
 HRNet-W64, 40 epochs. The paper reports PA-MPJPE 8.3 mm, PA-MPVPE 8.2 mm, F@5 .608, F@15 .965.
 """
 
-from configs.default import get_config as default
+from amvur_jax.configs.default import get_config as default
 
 
 def get_config():

@@ -5,7 +5,7 @@
 HRNet-W64, 40 epochs. The published runs start from HRNet's ImageNet weights.
 """
 
-from configs.default import get_config as default
+from amvur_jax.configs.default import get_config as default
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python scripts/train.py --config=configs/synthetic_supervised.py --workdir=runs/synthetic_supervised
 """
 
-from configs.synthetic_weak import get_config as synthetic_weak
+from amvur_jax.configs.synthetic_weak import get_config as synthetic_weak
 
 
 def get_config():

@@ -9,7 +9,7 @@ map, heads that start near zero, betas predicted, variances of their own, a high
 and cosine, no dropout.
 """
 
-from configs.default import get_config as default
+from amvur_jax.configs.default import get_config as default
 
 
 def get_config():

@@ -12,9 +12,14 @@ import pathlib
 from absl import flags
 
 import mano_jax
-from amvur_jax import cli
-from amvur_jax.data.annotations import Annotations, annotation_path, compare, write_annotations
-from amvur_jax.data.ho3d import HO3D
+from amvur_jax.data.readers.ho3d import HO3D
+from amvur_jax.data.readers.ho3d_coco import (
+    Annotations,
+    annotation_path,
+    compare,
+    write_annotations,
+)
+from amvur_jax.runtime import cli
 
 _SOURCE = flags.DEFINE_string("source", None, "Folder of HO-3D v2 or v3, as downloaded.")
 _SPLIT = flags.DEFINE_enum("split", "train", ["train", "evaluation"], "Which list of frames.")

@@ -15,9 +15,9 @@ import pathlib
 
 from absl import flags
 
-from amvur_jax import cli
-from amvur_jax.benchmarks import measure
 from amvur_jax.errors import UserError
+from amvur_jax.runtime import cli
+from benchmarks import measure
 
 SUITES = tuple(
     sorted(

@@ -11,11 +11,11 @@ after an interruption it goes on where it stopped.
 from absl import flags
 
 import mano_jax
-from amvur_jax import cli
 from amvur_jax.data.augment import Augmentation
-from amvur_jax.data.build import REACH, Settings, build, summary_text
-from amvur_jax.data.records import REPORT
-from amvur_jax.data.sources import LAYOUTS
+from amvur_jax.data.build_records import REACH, Settings, build, summary_text
+from amvur_jax.data.open import LAYOUTS
+from amvur_jax.data.readers.records import REPORT
+from amvur_jax.runtime import cli
 
 _DATASET = flags.DEFINE_enum("dataset", None, LAYOUTS, "What the source is.")
 _SOURCE = flags.DEFINE_string("source", None, "Folder of the official data set, as downloaded.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from amvur_jax import cli
+from amvur_jax.runtime import cli
 from mano_jax.embedded import build_hand
 from mano_jax.topology import PARENTS
 

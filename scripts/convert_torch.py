@@ -11,8 +11,8 @@
 
 from absl import flags
 
-from amvur_jax import cli
-from amvur_jax.convert_torch import KINDS, convert
+from amvur_jax.published.convert import KINDS, convert
+from amvur_jax.runtime import cli
 
 _KIND = flags.DEFINE_enum(
     "kind", None, sorted(KINDS), "An HRNet classifier or a whole AMVUR network."
@@ -33,7 +33,7 @@ flags.mark_flags_as_required(["kind", "input", "output"])
 
 
 def main():
-    from configs import ho3d_supervised, ho3d_weak
+    from amvur_jax.configs import ho3d_supervised, ho3d_weak
 
     recipe = {"perspective": ho3d_weak, "weak_perspective": ho3d_supervised}[_CAMERA.value]
     config = recipe.get_config().to_dict()

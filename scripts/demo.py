@@ -9,7 +9,8 @@ Started again it goes on where it stopped.
 from absl import flags
 from ml_collections import config_flags
 
-from amvur_jax import cli, demo
+from amvur_jax import demo
+from amvur_jax.runtime import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(cli.ROOT / "configs" / "synthetic_weak.py"), "What to train."

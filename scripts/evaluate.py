@@ -14,8 +14,9 @@ import dataclasses
 import jax
 from absl import flags
 
-from amvur_jax import cli, evaluate, inference
+from amvur_jax import evaluate, inference
 from amvur_jax.errors import UserError
+from amvur_jax.runtime import cli
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "A run's folder, or one checkpoints/STEP of it."

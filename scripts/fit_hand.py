@@ -11,8 +11,11 @@ import pathlib
 import tqdm
 from absl import flags
 
-from amvur_jax import cli, draw, fit, fit_trial
 from amvur_jax.errors import UserError
+from amvur_jax.fitting import fit
+from amvur_jax.fitting import trial as trials
+from amvur_jax.pictures import draw
+from amvur_jax.runtime import cli
 from mano_jax import load_hand
 
 _OUTPUT = flags.DEFINE_string("output", "runs/fit", "Folder for fit.jpg.")
@@ -27,7 +30,7 @@ def main():
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--output={output}: cannot be made: {error}") from error
-    trial = fit_trial.make_trial(load_hand(), _STARTS.value, _SEED.value)
+    trial = trials.make_trial(load_hand(), _STARTS.value, _SEED.value)
     with tqdm.tqdm(total=_STEPS.value, unit="step", desc="fit") as bar:
 
         def report(losses):
@@ -43,9 +46,9 @@ def main():
             _STEPS.value,
             report=report,
         )
-    text, converged = fit_trial.table(trial, track)
+    text, converged = trials.table(trial, track)
     print(text)
-    draw.write_jpeg(output / "fit.jpg", fit_trial.picture(trial, track))
+    draw.write_jpeg(output / "fit.jpg", trials.picture(trial, track))
     print(f"Look at {output}/fit.jpg")
     if converged.mean() < 0.9:
         few = f"{converged.sum()} of {len(converged)} starts converged, fewer than nine in ten"

@@ -8,9 +8,9 @@ The same seed gives the same bytes; started again after an interruption it goes 
 
 from absl import flags
 
-from amvur_jax import cli
-from amvur_jax.data.scene import DIFFICULTIES
-from amvur_jax.data.synthetic import LAYOUTS, make_synthetic
+from amvur_jax.data.synthetic.make import LAYOUTS, make_synthetic
+from amvur_jax.data.synthetic.scene import DIFFICULTIES
+from amvur_jax.runtime import cli
 
 _OUTPUT = flags.DEFINE_string("output", "data/synthetic", "Folder to write, new or empty.")
 _TRAIN = flags.DEFINE_integer(

@@ -9,8 +9,9 @@ Without --box the picture itself is taken as the crop about the hand (its centra
 
 from absl import flags
 
-from amvur_jax import cli, inference
+from amvur_jax import inference
 from amvur_jax.predict import parse_box, predict
+from amvur_jax.runtime import cli
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "A run's folder, or one checkpoints/STEP of it."

@@ -11,9 +11,9 @@ import numpy as np
 from absl import flags
 
 import render
-from amvur_jax import cli
-from amvur_jax.data.skin import TONES, vertex_colors
+from amvur_jax.data.synthetic.skin import TONES, vertex_colors
 from amvur_jax.errors import UserError
+from amvur_jax.runtime import cli
 from mano_jax import load_hand
 
 _OUTPUT = flags.DEFINE_string("output", None, "The picture, .jpg or .png.")

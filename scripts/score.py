@@ -10,9 +10,9 @@ pck.png. What looks like a mistake in the file, such as millimetres or mirrored 
 
 from absl import flags
 
-from amvur_jax import cli
+from amvur_jax.runtime import cli
 from amvur_jax.score import score_files, write_scores
-from amvur_jax.scores import OFFICIAL, official_text
+from amvur_jax.scoring.scores import OFFICIAL, official_text
 
 _PREDICTION = flags.DEFINE_string("prediction", None, "pred.zip, pred.json or .npz.")
 _GROUND_TRUTH = flags.DEFINE_string(

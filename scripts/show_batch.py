@@ -7,10 +7,12 @@
 from absl import flags
 from ml_collections import config_flags
 
-from amvur_jax import cli, configuration, draw
-from amvur_jax.batch_picture import batch_picture
-from amvur_jax.data.pipeline import train_batches
-from amvur_jax.data.sources import open_training
+from amvur_jax import configuration
+from amvur_jax.data.batches import train_batches
+from amvur_jax.data.open import open_training
+from amvur_jax.pictures import draw
+from amvur_jax.pictures.batch import batch_picture
+from amvur_jax.runtime import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/*.py.")
 _OUTPUT = flags.DEFINE_string("output", "batch.jpg", "The picture to write.")

@@ -11,8 +11,8 @@ goes on from the newest checkpoint, on as many devices as there are. SIGTERM sav
 from absl import flags
 from ml_collections import config_flags
 
-from amvur_jax import cli, startup
 from amvur_jax.errors import UserError
+from amvur_jax.runtime import cli, startup
 from amvur_jax.train import train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/*.py.")

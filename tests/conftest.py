@@ -2,14 +2,12 @@
 
 import os
 import pathlib
-import sys
 
 # Tests run small things once: compiling dominates, so compile without LLVM's optimisations and keep
 # what was compiled.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 ROOT = pathlib.Path(__file__).parents[1]
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
-sys.path.insert(0, str(ROOT))  # configs/ is not installed
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

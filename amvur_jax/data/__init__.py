@@ -1,0 +1,1 @@
+"""From files to batches: frames, crops, augmentation, mixtures and views of data sets, prefetching."""

@@ -1,7 +1,7 @@
 """Random changes of a training picture: how much of each, and those of its colours.
 
 The geometric ones are one affine map of the picture and one rigid map of the camera frame, which
-amvur_jax.data.samples applies to pixels, intrinsics, joints, pose and mesh together.
+amvur_jax.data.sample applies to pixels, intrinsics, joints, pose and mesh together.
 """
 
 import dataclasses

@@ -1,8 +1,16 @@
-"""One labelled picture, in the project's frames, whatever dataset it comes from."""
+"""One labelled picture in the project's frames, and what a data set of them is, wherever it comes from."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+
+# OpenGL camera (y up, z backward) to OpenCV camera (y down, z forward), and back.
+GL_TO_CV = np.array([1.0, -1.0, -1.0])
 
 
 @dataclass(frozen=True)
@@ -13,7 +21,7 @@ class Frame:
 
     Attributes:
       name: the dataset's name of the picture, such as "ABF10/0000".
-      index: its position in the dataset's list.
+      index: its position in the dataset's list, whatever view (amvur_jax.data.views) it comes through.
       image: (H, W, 3) uint8 RGB.
       K: (3, 3) intrinsics in pixels of the picture.
       box: (4,) x1, y1, x2, y2 about the hand in pixels of the picture; it may leave it.
@@ -55,6 +63,39 @@ class Frame:
     def projected_joints(self):
         """The labelled 3D joints in the picture, (21, 2) pixels."""
         return project(self.joints_cam, self.K)
+
+
+class Dataset(Protocol):
+    """One split of a data set: what every reader and every view has.
+
+    Attributes:
+      root: its folder.
+      split: "train" or "evaluation".
+      layout: a key of amvur_jax.data.layouts.LAYOUTS.
+      names: what the frames are called, in order.
+      ground_truth: (joints_cam (N, 21, 3), vertices_cam (N, 778, 3)) in the order of `names`, metres, OpenCV
+        camera frame, joints in the model's order with the fingertips of the official file; or None.
+      reach: the Augmentation whose crops the stored pictures can show, or None where they are whole.
+      left_out: how many frames of the official split it lacks.
+    """
+
+    root: Path
+    split: str
+    layout: str
+    names: Sequence[str]
+    ground_truth: tuple | None
+    reach: object | None
+    left_out: int
+
+    def __len__(self) -> int: ...
+
+    def frame(self, i: int) -> Frame:
+        """Read the frame at a position of `names`.
+
+        Raises:
+          UserError: it is missing, damaged or malformed.
+        """
+        ...
 
 
 def project(points_cam, K):

@@ -6,16 +6,13 @@ import grain
 
 from amvur_jax.errors import UserError
 
-# Which labels of a data set are used: the others are taken off its frames.
-LABELS = ("all", "3d", "2d")
-
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
     """Data sets and the weights with which their frames are drawn.
 
     Attributes:
-      datasets: of amvur_jax.data.sources.
+      datasets: frame.Dataset each.
       weights: one positive number each; None = as many frames of each as it has.
     """
 
@@ -55,7 +52,7 @@ class Mixture:
     def check_reach(self, augmentation):
         """Raise a UserError where built records do not hold what the augmentation can reach."""
         for dataset in self.datasets:
-            reach = getattr(dataset, "reach", None)
+            reach = dataset.reach
             field = reach and augmentation.exceeds(reach)
             if field:
                 raise UserError(
@@ -63,33 +60,6 @@ class Mixture:
                     f"config.data.augment asks for {getattr(augmentation, field):g}; lower it, or "
                     f"build again with --{field}={getattr(augmentation, field):g}"
                 )
-
-
-class Limited:
-    """A data set whose frames keep only some of their labels.
-
-    Args:
-      dataset: of amvur_jax.data.sources.
-      labels: "3d" (joints, no mesh) or "2d" (projected joints alone).
-    """
-
-    def __init__(self, dataset, labels):
-        self._dataset, self._labels = dataset, labels
-        self.root, self.names = dataset.root, dataset.names
-        self.layout, self.split = dataset.layout, dataset.split
-        self.reach = getattr(dataset, "reach", None)
-
-    def __len__(self):
-        return len(self._dataset)
-
-    def frame(self, i):
-        """The frame of the data set, without the labels that are not wanted."""
-        frame = self._dataset.frame(i)
-        frame = dataclasses.replace(frame, pose=None, betas=None, trans=None, root_cam=None)
-        if self._labels == "3d":
-            return frame
-        joints_px = frame.joints_px if frame.joints_cam is None else frame.projected_joints()
-        return dataclasses.replace(frame, joints_cam=None, wrist_cam=None, joints_px=joints_px)
 
 
 def as_mixture(data):

@@ -10,7 +10,7 @@ class DevicePrefetch:
 
     Args:
       batches: an endless iterator of dicts of arrays, a TrainBatches; images stay uint8 until they
-        are there (amvur_jax.images.normalize).
+        are there (amvur_jax.models.colors.normalize).
       sharding: a jax.sharding.Sharding of each array over its first axis, every process giving its
         share; None = the default device.
       ahead: batches that are on their way; 0 = none.

@@ -1,1 +1,1 @@
-"""The network's parts."""
+"""The network and its arithmetic: backbone, prior-net, transformer, cameras, texture."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 import render
-from amvur_jax import cameras
+from amvur_jax.models import cameras
 from amvur_jax.models.hrnet import HRNet, HRNetSize
 from amvur_jax.models.keypoints import KeypointHead
 from amvur_jax.models.layers import linear

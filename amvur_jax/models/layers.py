@@ -1,6 +1,6 @@
 """Layers with PyTorch's arithmetic: Linear, padded Conv, BatchNorm (unbiased running variance), activations.
 
-Some are written so that XLA's CPU code is quick at them; they compute the same as JAX's own.
+What XLA's CPU code is slow at has a faster form of the same values in models/cpu, named beside the plain one.
 """
 
 import math
@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.convolution import convolve
-from amvur_jax.sharding import JAX_0_10, on_one_cpu
+from amvur_jax.models.cpu import convolution, sums
+from amvur_jax.models.cpu.backend import one_cpu_takes
 
 # PyTorch's default for Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 TORCH_UNIFORM = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -42,36 +42,16 @@ def linear(in_features, out_features, *, rngs, kernel_init=TORCH_UNIFORM, bias_i
     )
 
 
+@one_cpu_takes(sums.project)
 def project(x, kernel):
-    """x (...,C) @ kernel (C,D); on one CPU the gradients are of whole rows, which XLA does not transpose."""
-    return _project_rows(x, kernel) if on_one_cpu() else x @ kernel
-
-
-@jax.custom_vjp
-def _project_rows(x, kernel):
+    """x (...,C) @ kernel (C,D)."""
     return x @ kernel
 
 
-def _project_backward(kept, slope):
-    x, kernel = kept
-    rows, slopes = x.reshape(-1, x.shape[-1]), slope.reshape(-1, slope.shape[-1])
-    of_kernel = jax.lax.dot_general(rows, slopes, (((0,), (0,)), ((), ())))
-    return (slopes @ kernel.T).reshape(x.shape), of_kernel
-
-
-_project_rows.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _project_backward)
-
-
-@jax.custom_vjp
+@one_cpu_takes(sums.add_bias)
 def add_bias(x, bias):
-    """x (...,C) + bias (C), with the bias' gradient by `channel_sum` in float32."""
-    return x + bias
-
-
-add_bias.defvjp(
-    lambda x, bias: (x + bias, None),
-    lambda _, slope: (slope, channel_sum(slope.astype(jnp.float32)).astype(slope.dtype)),
-)
+    """x (...,C) + bias (C), in float32 and so the bias' gradient; the result in the type of x."""
+    return (x.astype(jnp.float32) + bias.astype(jnp.float32)).astype(x.dtype)
 
 
 def numbered(name, modules):
@@ -97,40 +77,28 @@ def relu(x):
     return jnp.where(x <= 0, jnp.zeros_like(x), x)
 
 
+@one_cpu_takes(sums.channel_sum)
 def channel_sum(*factors):
-    """Sum of the arrays' product over all axes but the last: (...,C) each -> (C).
-
-    With jax 0.10 on one CPU whole rows are added to each other, which XLA vectorises; a sum over rows it
-    does not.
-    """
-    if not (JAX_0_10 and on_one_cpu()):
-        return math.prod(factors).sum(tuple(range(factors[0].ndim - 1)))
-    rows = [x.reshape(-1, x.shape[-1]) for x in factors]
-    while len(rows[0]) > 32 and len(rows[0]) % 2 == 0:
-        parts = [jnp.split(x, math.gcd(len(x), 16)) for x in rows]
-        rows = [sum(math.prod(part) for part in zip(*parts))]
-    return math.prod(rows).sum(0)
+    """Sum of the arrays' product over all axes but the last: (...,C) each -> (C)."""
+    return math.prod(factors).sum(tuple(range(factors[0].ndim - 1)))
 
 
-@jax.custom_vjp
+@one_cpu_takes(sums.moments)
 def moments(x):
-    """Sums of x and of its square by `channel_sum`: (...,C) -> (C), (C)."""
+    """Sums of x and of its square: (...,C) -> (C), (C)."""
     return channel_sum(x), channel_sum(x, x)
 
 
-moments.defvjp(lambda x: (moments(x), x), lambda x, slopes: (slopes[0] + 2 * x * slopes[1],))
-
-
-@jax.custom_vjp
+@one_cpu_takes(sums.affine)
 def affine(x, gain, shift):
-    """x (...,C) * gain (C) + shift (C), with the gradients' sums by `channel_sum`."""
+    """x (...,C) * gain (C) + shift (C)."""
     return x * gain + shift
 
 
-affine.defvjp(
-    lambda x, gain, shift: (affine(x, gain, shift), (x, gain)),
-    lambda kept, slope: (slope * kept[1], channel_sum(slope, kept[0]), channel_sum(slope)),
-)
+@one_cpu_takes(convolution.convolve)
+def convolve(x, kernel, strides, padding, **settings):
+    """lax.conv_general_dilated of x (B,H,W,C) and a kernel (kh,kw,C,D)."""
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
 
 
 class BatchNorm(nnx.Module):

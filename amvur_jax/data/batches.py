@@ -1,0 +1,205 @@
+"""Batches of samples, read ahead by threads or by processes, the same whichever it is."""
+
+import contextlib
+import math
+import os
+
+import grain
+import numpy as np
+from absl import flags, logging
+
+from amvur_jax.data.augment import Augmentation
+from amvur_jax.data.mixture import as_mixture
+from amvur_jax.data.sample import empty_sample, make_sample
+from amvur_jax.data.views import Cached
+from amvur_jax.errors import UserError
+
+# Ready batches that wait in memory: enough to hide a slow read, no more.
+_BATCHES_AHEAD = 3
+_CACHE_BYTES = 2 << 30
+
+
+def train_batches(
+    data,
+    size,
+    batch_size,
+    seed,
+    start_step=0,
+    workers=0,
+    augmentation=None,
+    cache=False,
+    strict=False,
+    process_index=0,
+    process_count=1,
+):
+    """Endless training batches, each epoch in a new order; batches may span two epochs.
+
+    What step n holds depends on the data, the batch size, the seed and n alone: neither on the
+    number of workers nor on where the iterator started. All processes together hold what one would.
+
+    Args:
+      data: a data set of amvur_jax.data.open, or a Mixture of several.
+      size: side of the crop, pixels.
+      batch_size: samples a batch, over all processes.
+      seed: of the order and of the augmentation, 0 <= seed < 2**32.
+      start_step: number of batches to leave out, without reading them.
+      workers: processes that read; 0 = threads of this one, one per core.
+      augmentation: an Augmentation; None = the published jitter alone.
+      cache: keep decoded frames in memory, as many as fit in 2 GB (2,300 of HO-3D's size).
+      strict: raise where a frame cannot be read; otherwise it is named in a warning and its sample
+        is black with all has_* and joints_valid at 0.
+      process_index, process_count: which share of each batch is this process's.
+
+    Returns:
+      A TrainBatches.
+
+    Raises:
+      UserError: the batch cannot be shared out, or the data was built for less augmentation.
+    """
+    mixture = as_mixture(data)
+    augmentation = augmentation or Augmentation()
+    mixture.check_reach(augmentation)
+    if batch_size % process_count:
+        raise UserError(
+            f"a batch of {batch_size} samples cannot be shared by {process_count} processes; "
+            "choose a multiple of them"
+        )
+    if cache:
+        mixture = mixture.map(lambda d: Cached(d, _CACHE_BYTES // max(1, workers)))
+    sample = _Sample(mixture.datasets, size, seed, augmentation, strict)
+    # The position is counted before the slices, so it is that of the whole run.
+    samples = mixture.order(seed).map_with_index(sample)
+
+    def start(step):
+        # Processes have neighbouring parts: a batch put together is in the order of one process alone.
+        parts = samples[step * batch_size :].batch(batch_size // process_count)
+        return _ahead(parts[process_index::process_count], workers)
+
+    key = {"seed": seed, "batch_size": batch_size, "frames": [len(d) for d in mixture.datasets]}
+    return TrainBatches(start, mixture, key, start_step)
+
+
+class TrainBatches:
+    """An endless iterator over dicts of stacked samples, whose place can be saved and restored.
+
+    Args:
+      start: function of a step that returns the iterator from there on.
+      mixture: the Mixture that it reads.
+      key: dict of what the order depends on.
+      step: the next batch.
+    """
+
+    def __init__(self, start, mixture, key, step):
+        self._start, self._mixture, self._key, self._step = start, mixture, key, step
+        self._iterator = None
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._iterator is None:
+            self._iterator = self._start(self._step)
+        batch = next(self._iterator)
+        self._step += 1
+        return batch
+
+    def get_state(self):
+        """Where the iterator is: a small dict, ready for JSON."""
+        return {"step": self._step, **self._key}
+
+    def set_state(self, state):
+        """Go to where an iterator over the same data was, with any number of workers.
+
+        Args:
+          state: of get_state.
+
+        Raises:
+          UserError: the state is of other data, another seed or another batch size.
+        """
+        for name, value in self._key.items():
+            if state.get(name) != value:
+                raise UserError(
+                    f"the saved place in the data is for {name} {state.get(name)}, this run has "
+                    f"{value}; repeat the data and config of the run, or start anew"
+                )
+        self.close()
+        self._step = state["step"]
+
+    def names(self, batch):
+        """What the frames of a batch are called, as ROOT: NAME where there are several data sets."""
+        return self._mixture.names(batch["source"], batch["index"])
+
+    def close(self):
+        """Stop the workers; the next batch starts them again."""
+        if self._iterator is not None:
+            with contextlib.suppress(AttributeError):
+                self._iterator.close()
+        self._iterator = None
+
+
+def evaluation_batches(dataset, size, batch_size, workers=0):
+    """The whole dataset once, in its own order, without jitter.
+
+    Args:
+      dataset: a data set of amvur_jax.data.open.
+      size: side of the crop, pixels.
+      batch_size: samples a batch.
+      workers: processes that read; 0 = threads of this one, one per core.
+
+    Returns:
+      An iterator over the dicts of make_sample, stacked, with `valid` (B,) bool: False for the
+      copies of the last sample that fill the last batch.
+
+    Raises:
+      UserError: from next(), when a frame is missing or damaged.
+    """
+    count = math.ceil(len(dataset) / batch_size) * batch_size
+    samples = grain.MapDataset.range(count).map(_EvaluationSample(dataset, size))
+    return _ahead(samples.batch(batch_size), workers)
+
+
+class _Sample:
+    """Position and (source, frame) to sample; a class, so that it travels to other processes."""
+
+    def __init__(self, datasets, size, seed, augmentation, strict):
+        self._datasets, self._size, self._seed = datasets, size, seed
+        self._augmentation, self._strict = augmentation, strict
+
+    def __call__(self, position, place):
+        source, i = place
+        rng = np.random.default_rng((self._seed, position))
+        try:
+            frame = self._datasets[source].frame(i)
+            sample = make_sample(frame, self._size, rng, self._augmentation)
+        except UserError as error:
+            if self._strict:
+                raise
+            logging.warning("a frame is left out of its batch: %s", error)
+            sample = empty_sample(i, self._size)
+        return sample | {"source": np.int32(source)}
+
+
+class _EvaluationSample:
+    def __init__(self, dataset, size):
+        self._dataset, self._size = dataset, size
+
+    def __call__(self, i):
+        last = len(self._dataset) - 1
+        values = make_sample(self._dataset.frame(min(i, last)), self._size)
+        return values | {"valid": np.bool_(i <= last)}
+
+
+def _ahead(batches, workers):
+    """Read a MapDataset of batches ahead."""
+    threads = 1 if workers else min(os.cpu_count() or 1, 16)
+    options = grain.ReadOptions(
+        num_threads=threads, prefetch_buffer_size=max(threads, _BATCHES_AHEAD)
+    )
+    iterable = batches.to_iter_dataset(options)
+    if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # used as a library: Grain's processes insist
+        iterable = iterable.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=_BATCHES_AHEAD)
+        )
+    return iter(iterable)

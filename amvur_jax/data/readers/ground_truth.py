@@ -1,0 +1,67 @@
+"""evaluation_xyz.json and evaluation_verts.json, the ground truth that HO-3D and FreiHAND publish.
+
+Both data sets have files of these names and this form; what their axes and joint order are is the
+data set's business.
+"""
+
+import contextlib
+from pathlib import Path
+
+from amvur_jax.errors import UserError
+from amvur_jax.files.json_arrays import JsonArrays
+
+JOINTS_FILE, VERTICES_FILE = "evaluation_xyz.json", "evaluation_verts.json"
+JOINTS, VERTICES = (21, 3), (778, 3)
+
+
+def has_ground_truth(root):
+    """Whether both files are in the folder."""
+    return all((Path(root) / name).is_file() for name in (JOINTS_FILE, VERTICES_FILE))
+
+
+def joints(root):
+    """The joints (N, 21, 3) float64 as the file has them.
+
+    Raises:
+      UserError: the file is missing or malformed.
+    """
+    with _open(root, JOINTS_FILE) as reader:
+        values = reader.samples(JOINTS)
+        reader.end()
+    return values
+
+
+def vertices(root):
+    """Yield the vertices (778, 3) float64 of one sample after another, as the file has them.
+
+    Raises:
+      UserError: the file is missing or malformed.
+    """
+    with _open(root, VERTICES_FILE) as reader:
+        yield from reader.stream(VERTICES)
+        reader.end()
+
+
+@contextlib.contextmanager
+def _open(root, name):
+    path = Path(root) / name
+    try:
+        with open(path, "rb") as file:
+            yield JsonArrays(file, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); the ground truth is {JOINTS_FILE} and "
+            f"{VERTICES_FILE} of the data set's release, in one folder"
+        ) from error
+
+
+def sample_names(root):
+    """The samples' names, such as "SM1/0000", from evaluation.txt; None where there is no such file."""
+    path = Path(root) / "evaluation.txt"
+    if not path.is_file():
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is no readable text file; download it again") from error
+    return lines

@@ -1,0 +1,252 @@
+"""Built data sets: ArrayRecord shards that TensorFlow Datasets describes, without TensorFlow.
+
+A folder holds, for each split, the shards and SPLIT_names.txt; evaluation_joints.npy and
+evaluation_vertices.npy where there is ground truth; TFDS's dataset_info.json and features.json; and
+records.json, which is written last. `tfds.builder_from_directory(DIR).as_data_source(SPLIT)` reads it
+too: `image` is the encoded file, `labels` the float64 numbers of LABELS end to end, NaN where absent.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from amvur_jax.data.augment import Augmentation
+from amvur_jax.data.frame import Frame
+from amvur_jax.data.readers.kinematics import hand_id
+from amvur_jax.errors import UserError
+from amvur_jax.files.image import decode_image
+from mano_jax import load_hand
+
+SUMMARY, REPORT, UNFINISHED = "records.json", "report.json", "building.json"
+VERSION = 1
+LABELS = {
+    "K": (3, 3),
+    "box": (4,),
+    "origin": (2,),
+    "full_size": (2,),
+    "left": (),
+    "wrist_cam": (3,),
+    "joints_cam": (21, 3),
+    "joints_px": (21, 2),
+    "pose": (48,),
+    "betas": (10,),
+    "trans": (3,),
+    "root_cam": (3,),
+}
+_COUNTS = [int(np.prod(shape)) for shape in LABELS.values()]
+_ENDS = np.cumsum(_COUNTS).tolist()
+_PLACES = {n: slice(end - k, end) for n, k, end in zip(LABELS, _COUNTS, _ENDS)}
+_OPTIONAL = ("wrist_cam", "joints_cam", "joints_px", "pose", "betas", "trans", "root_cam")
+
+
+@functools.cache
+def features():
+    """The fields of a record, as TFDS knows them."""
+    return tfds.features.FeaturesDict(
+        {
+            "name": tfds.features.Text(),
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            # As bytes: TFDS's number lists are float32, and slower.
+            "labels": tfds.features.Tensor(
+                shape=(sum(_COUNTS),), dtype=np.float64, encoding=tfds.features.Encoding.BYTES
+            ),
+        }
+    )
+
+
+def encode(frame, image_bytes):
+    """One record.
+
+    Args:
+      frame: a Frame; its `image` is what image_bytes decode to, from its origin on.
+      image_bytes: an encoded PNG or JPEG.
+
+    Returns:
+      bytes.
+    """
+    values = {name: getattr(frame, name, None) for name in LABELS}
+    values |= {"full_size": frame.size, "left": float(frame.side == "left")}
+    parts = [
+        np.full(count, np.nan) if values[name] is None else np.ravel(values[name])
+        for name, count in zip(LABELS, _COUNTS)
+    ]
+    labels = np.concatenate(parts).astype(np.float64)
+    return features().serialize_example(
+        {"name": frame.name, "image": image_bytes, "labels": labels}
+    )
+
+
+def decode(record, index):
+    """The Frame of one record, as TFDS gives it with its image still encoded."""
+    name = record["name"].decode()
+    labels = record["labels"]
+    values = {n: labels[_PLACES[n]].reshape(shape) for n, shape in LABELS.items()}
+    for field in _OPTIONAL:
+        if math.isnan(labels[_PLACES[field].start]):
+            values[field] = None
+    side = "left" if values.pop("left") else "right"
+    origin, full_size = (tuple(map(int, values.pop(n).tolist())) for n in ("origin", "full_size"))
+    image = decode_image(record["image"], name)
+    return Frame(
+        name=name,
+        index=index,
+        image=image,
+        side=side,
+        origin=origin,
+        full_size=full_size,
+        **values,
+    )
+
+
+def shard_name(layout, split, shard, shards):
+    """The file of one shard."""
+    return f"{layout}-{split}.array_record-{shard:05d}-of-{shards:05d}"
+
+
+def write_shard(path, records):
+    """Write one shard: records in any number, each found without reading the others."""
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    try:
+        for record in records:
+            writer.write(record)
+    finally:
+        writer.close()
+
+
+def write_info(folder, layout, splits):
+    """Write TFDS's description of a folder of shards.
+
+    Args:
+      folder: the folder.
+      layout: a layout of amvur_jax.data.open, which is TFDS's name of the data set.
+      splits: {split: (lengths of its shards, their bytes)}.
+    """
+    infos = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=lengths,
+            num_bytes=size,
+            filename_template=tfds.core.ShardedFileTemplate(
+                dataset_name=layout, data_dir=folder, split=split, filetype_suffix="array_record"
+            ),
+        )
+        for split, (lengths, size) in splits.items()
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder, features=features(), split_infos=infos, check_data=False
+    )
+
+
+class Records:
+    """The frames of one split of a built data set, read on demand.
+
+    Args:
+      root: the folder that build_dataset.py wrote.
+      split: "train" or "evaluation".
+      hand: the mano_jax.HandModel that the set must have been built with; None = the embedded one.
+
+    Raises:
+      UserError: the folder is incomplete or damaged, lacks the split, or is of another hand model.
+    """
+
+    def __init__(self, root, split="train", hand=None):
+        self.root, self.split = Path(root), split
+        summary = read_summary(self.root)
+        self.layout = summary["layout"]
+        self.reach = None if summary["lossless"] else Augmentation(**summary["reach"])
+        if split not in summary["splits"]:
+            raise UserError(
+                f"{self.root}: was built without the {split} split; build it again from a data set "
+                "that has it"
+            )
+        own = hand_id(load_hand() if hand is None else hand)
+        if split == "train" and summary["hand"] != own:
+            raise UserError(
+                f"{self.root}: was built with the hand model {summary['hand']}, this run has {own}; "
+                "give the same --config.hand, or build again with --hand"
+            )
+        for file, size in summary["files"].items():
+            path = self.root / file
+            if not path.is_file() or path.stat().st_size != size:
+                raise UserError(
+                    f"{path}: is missing or has not the {size} bytes that were written; copy the "
+                    "folder again or build it again"
+                )
+        self.names = (self.root / f"{split}_names.txt").read_text().splitlines()
+        self._source = None
+
+    def __len__(self):
+        return len(self.names)
+
+    def frame(self, i):
+        """Read one frame.
+
+        Args:
+          i: position in `names`.
+
+        Returns:
+          A Frame whose image may be only the region that crops can need.
+
+        Raises:
+          UserError: the record is damaged.
+        """
+        if self._source is None:
+            self._source = _open(self.root, self.split)
+        try:
+            return decode(self._source[i], i)
+        except UserError:
+            raise
+        except Exception as error:
+            # Whatever the libraries below say of a damaged shard, it is the file's fault.
+            raise UserError(
+                f"{self.root}: record {i} of {self.split} cannot be read ({error}); build it again"
+            ) from error
+
+    @functools.cached_property
+    def ground_truth(self):
+        """(joints_cam (N, 21, 3), vertices_cam (N, 778, 3)) of the evaluation split, or None."""
+        paths = [self.root / f"{self.split}_{kind}.npy" for kind in ("joints", "vertices")]
+        if not all(path.is_file() for path in paths):
+            return None
+        return tuple(np.load(path, allow_pickle=False) for path in paths)
+
+    @property
+    def left_out(self):
+        """How many frames of the official split building skipped; report.json names them."""
+        return len(json.loads((self.root / REPORT).read_text())[self.split]["skipped"])
+
+    def __getstate__(self):
+        # A reader holds open files: another process opens its own.
+        return self.__dict__ | {"_source": None}
+
+
+def read_summary(root):
+    """The summary of a built set.
+
+    Raises:
+      UserError: it is damaged or of another version.
+    """
+    path = root / SUMMARY
+    try:
+        summary = json.loads(path.read_text())
+        fields = {field.name for field in dataclasses.fields(Augmentation)}
+        whole = summary["version"] == VERSION and fields >= set(summary["reach"])
+        whole = whole and {"layout", "hand", "lossless", "splits", "files"} <= set(summary)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: is no summary of a built set; build it again") from error
+    if not whole:
+        raise UserError(f"{path}: is of another version of this project; build it again")
+    return summary
+
+
+def _open(root, split):
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    builder = tfds.builder_from_directory(root)
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})

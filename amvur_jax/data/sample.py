@@ -1,0 +1,126 @@
+"""What one training or evaluation step gets to see of a frame: a dict of numpy arrays."""
+
+import numpy as np
+
+from amvur_jax.data.augment import STILL, Augmentation, draw_view, occlude, recolor
+from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
+from amvur_jax.data.frame import project
+from amvur_jax.data.readers.kinematics import turned
+
+_PLAIN = Augmentation()
+_FLIP = np.array([-1.0, 1.0, 1.0])
+# Axis-angles of the mirror image: an axis is a pseudo-vector.
+_FLIP_ROTATION = np.array([1.0, -1.0, -1.0])
+
+
+def make_sample(frame, size, rng=None, augmentation=_PLAIN):
+    """Crop a frame and express its labels in the crop.
+
+    One affine map A of the picture and one rigid map R of the camera frame about its centre belong
+    together: points R X are seen by K_crop = A K R^-1 where A takes their pixels. R is the turn of
+    the picture and, for a left hand, the mirror image, which makes it a right one.
+
+    Args:
+      frame: a Frame.
+      size: side of the crop, pixels.
+      rng: a numpy Generator that augments (training), or None (evaluation).
+      augmentation: how much it does.
+
+    Returns:
+      image (S, S, 3) uint8 RGB; K (3, 3) intrinsics in crop pixels; crop (3, 3) the map from
+      image to crop pixels; joints_2d (21, 2) in [0, 1] of the crop; joints_valid (21,) 0 or 1;
+      joints_cam (21, 3) and wrist_cam (3,), metres, OpenCV camera frame; pose (48,), betas (10,),
+      trans (3,); has_image, has_3d, has_mesh 0 or 1; index int32. All but image and index are
+      float32. A label that the frame lacks is zeros with has_* 0; where the hand cannot be used
+      (its centre is outside the image or it reaches behind the camera) joints_2d is zeros too, and
+      joints_valid, has_3d and has_mesh are 0.
+    """
+    width, height = frame.size
+    mirror = frame.side == "left" and augmentation.mirror_left
+    box = np.asarray(frame.box, np.float64)
+    if mirror:
+        box = np.array([width - box[2], box[1], width - box[0], box[3]])
+    centre, side, usable = crop_box(box, (width, height), rng, augmentation.jitter_px)
+    usable = usable and (mirror or frame.side == "right")
+    view = STILL if rng is None else draw_view(rng, augmentation)
+    A = crop_matrix(centre + side * view.shift, side * view.scale, size, view.angle)
+    if mirror:
+        A = A @ np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    R = _turn(view.angle) * (_FLIP if mirror else 1.0)
+    K = A @ frame.K @ R.T
+    joints_cam = None if frame.joints_cam is None else frame.joints_cam @ R.T
+    if joints_cam is not None:
+        joints_px = project(joints_cam, K)
+    elif frame.joints_px is not None:
+        joints_px = frame.joints_px @ A[:2, :2].T + A[:2, 2]
+    else:
+        joints_px = np.full((21, 2), np.nan)
+    valid = usable and bool(np.isfinite(joints_px).all())
+    image = crop_image(frame.image, A @ _shift(frame.origin), size)
+    if rng is not None:
+        image = _change_pixels(image, rng, augmentation, joints_px if valid else None)
+    arrays = {
+        "K": K,
+        "crop": A,
+        "joints_2d": joints_px / size if valid else np.zeros((21, 2)),
+        "joints_valid": np.full(21, valid),
+        "joints_cam": _or_zeros(joints_cam, (21, 3)),
+        "wrist_cam": np.zeros(3) if frame.wrist_cam is None else R @ frame.wrist_cam,
+        "betas": _or_zeros(frame.betas, (10,)),
+        **_moved_mesh(frame, view.angle, mirror),
+        "has_image": True,
+        "has_3d": valid and joints_cam is not None,
+        "has_mesh": valid and frame.pose is not None,
+    }
+    return _as_float32(arrays) | {"image": image, "index": np.int32(frame.index)}
+
+
+def empty_sample(index, size):
+    """The sample of a frame that cannot be read: black, and nothing to learn from it."""
+    shapes = {"K": (3, 3), "crop": (3, 3), "joints_2d": (21, 2), "joints_valid": (21,)}
+    shapes |= {"joints_cam": (21, 3), "wrist_cam": (3,), "betas": (10,), "pose": (48,)}
+    shapes |= {"trans": (3,), "has_image": (), "has_3d": (), "has_mesh": ()}
+    arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
+    arrays |= {"K": np.eye(3), "crop": np.eye(3)}
+    image = np.zeros((size, size, 3), np.uint8)
+    return _as_float32(arrays) | {"image": image, "index": np.int32(index)}
+
+
+def _moved_mesh(frame, angle, mirror):
+    if frame.pose is None:
+        return {"pose": np.zeros(48), "trans": np.zeros(3)}
+    pose, trans, root = frame.pose, frame.trans, frame.root_cam
+    if mirror:
+        pose = (pose.reshape(16, 3) * _FLIP_ROTATION).ravel()
+        trans, root = trans * _FLIP, root * _FLIP
+    if angle:
+        quaternion = (np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2))
+        pose = np.concatenate([turned(quaternion, pose[:3]), pose[3:]])
+        # The mesh turns about its wrist J0 + trans, the camera frame about the camera.
+        trans = trans + _turn(angle) @ root - root
+    return {"pose": pose, "trans": trans}
+
+
+def _change_pixels(image, rng, augmentation, joints_px):
+    if augmentation.color:
+        image = recolor(image, rng, augmentation.color)
+    if augmentation.occlusion and rng.random() < augmentation.occlusion and joints_px is not None:
+        occlude(image, rng, joints_px)
+    return image
+
+
+def _turn(angle):
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def _shift(origin):
+    return np.array([[1.0, 0.0, origin[0]], [0.0, 1.0, origin[1]], [0.0, 0.0, 1.0]])
+
+
+def _or_zeros(value, shape):
+    return np.zeros(shape) if value is None else value
+
+
+def _as_float32(arrays):
+    return {name: np.asarray(value, np.float32) for name, value in arrays.items()}

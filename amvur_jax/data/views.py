@@ -1,0 +1,135 @@
+"""Data sets seen through another one: some of the frames, some of the labels, or frames kept in memory.
+
+What a view does not change is the data set's, so that every view is a data set (frame.Dataset) itself.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+# Which labels of a data set are used: the others are taken off its frames.
+LABELS = ("all", "3d", "2d")
+
+
+class View:
+    """The data set itself; the others change a part of it.
+
+    Args:
+      dataset: a frame.Dataset.
+    """
+
+    def __init__(self, dataset):
+        self._dataset = dataset
+        self.root, self.split, self.layout = dataset.root, dataset.split, dataset.layout
+        self.reach, self.left_out = dataset.reach, dataset.left_out
+
+    def __len__(self):
+        return len(self._dataset)
+
+    @property
+    def names(self):
+        """What the frames are called."""
+        return self._dataset.names
+
+    @property
+    def ground_truth(self):
+        """The frames' (joints_cam, vertices_cam), or None."""
+        return self._dataset.ground_truth
+
+    def frame(self, i):
+        """The frame; its `index` is that of the data set below."""
+        return self._dataset.frame(i)
+
+
+class Chosen(View):
+    """Some of the frames, in a given order.
+
+    Args:
+      dataset: a frame.Dataset.
+      indices: which of its frames, integers.
+    """
+
+    def __init__(self, dataset, indices):
+        super().__init__(dataset)
+        self.indices = indices
+
+    def __len__(self):
+        return len(self.indices)
+
+    @functools.cached_property
+    def names(self):
+        """What the frames are called."""
+        return [self._dataset.names[i] for i in self.indices]
+
+    @property
+    def ground_truth(self):
+        """The frames' (joints_cam, vertices_cam), or None."""
+        truth = self._dataset.ground_truth
+        return truth and tuple(part[np.asarray(self.indices)] for part in truth)
+
+    def frame(self, i):
+        """The frame; its `index` is that of the data set below."""
+        return self._dataset.frame(int(self.indices[i]))
+
+
+class Share(Chosen):
+    """Every `step`-th frame from `start` on: what one process predicts."""
+
+    def __init__(self, dataset, start, step):
+        super().__init__(dataset, range(start, len(dataset), step))
+
+
+class Subset(Chosen):
+    """Evenly spread frames, in the data set's order: `count` of them, or with 0 all."""
+
+    def __init__(self, dataset, count=0):
+        count = min(count or len(dataset), len(dataset))
+        super().__init__(dataset, np.linspace(0, len(dataset) - 1, count).astype(int))
+
+
+class Limited(View):
+    """Frames that keep only some of their labels; there is no ground truth.
+
+    Args:
+      dataset: a frame.Dataset.
+      labels: "3d" (joints, no mesh) or "2d" (projected joints alone).
+    """
+
+    ground_truth = None
+
+    def __init__(self, dataset, labels):
+        super().__init__(dataset)
+        self._labels = labels
+
+    def frame(self, i):
+        """The frame of the data set, without the labels that are not wanted."""
+        frame = self._dataset.frame(i)
+        frame = dataclasses.replace(frame, pose=None, betas=None, trans=None, root_cam=None)
+        if self._labels == "3d":
+            return frame
+        joints_px = frame.joints_px if frame.joints_cam is None else frame.projected_joints()
+        return dataclasses.replace(frame, joints_cam=None, wrist_cam=None, joints_px=joints_px)
+
+
+class Cached(View):
+    """Frames that stay in memory once they are read, until the room for them is used up.
+
+    Args:
+      dataset: a frame.Dataset.
+      room: bytes of images.
+    """
+
+    def __init__(self, dataset, room):
+        super().__init__(dataset)
+        self._free, self._frames = room, {}
+
+    def frame(self, i):
+        """The frame, from memory where it is there."""
+        frame = self._frames.get(i)
+        if frame is None:
+            frame = self._dataset.frame(i)
+            if frame.image.nbytes <= self._free:
+                self._free -= frame.image.nbytes
+                self._frames[i] = frame
+        return frame

@@ -1,0 +1,44 @@
+"""Files that are there whole or not at all."""
+
+import json
+import os
+
+import cv2
+import numpy as np
+
+from amvur_jax.errors import UserError
+
+
+def write_whole(path, data):
+    """Write bytes to a file in one step."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def write_json(path, values):
+    """Write values as JSON in one step.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    try:
+        write_whole(path, (json.dumps(values, indent=2) + "\n").encode())
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder"
+        ) from None
+
+
+def write_picture(path, pixels, quality=95):
+    """Write (H, W, 3) uint8 RGB or (H, W) grey in one step, as PNG or JPEG by the file's name.
+
+    Raises:
+      OSError: it cannot be encoded or written.
+    """
+    pixels = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+    done, data = cv2.imencode(path.suffix, pixels, options)
+    if not done:
+        raise OSError(f"OpenCV could not encode {path.name}")
+    write_whole(path, data.tobytes())

@@ -1,0 +1,1 @@
+"""The hand fitted to silhouettes and a picture by gradients through the soft rasteriser."""

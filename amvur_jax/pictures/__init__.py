@@ -1,0 +1,1 @@
+"""Pictures of hands, predictions and batches."""

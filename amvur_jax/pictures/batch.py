@@ -1,0 +1,40 @@
+"""A training batch with its labels drawn: what the network sees, and whether the labels fit it."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from amvur_jax.pictures import draw
+
+TITLES = ("picture", "2D joints", "3D joints by K", "mesh by K")
+
+
+def batch_picture(batch, hand, count=6):
+    """A sheet with one row a sample; labels that a sample lacks are not drawn.
+
+    Args:
+      batch: dict of the training iterator.
+      hand: the mano_jax.HandModel of the labels.
+      count: how many samples.
+
+    Returns:
+      (H, W, 3) uint8.
+    """
+    posed = hand.with_shape(jnp.asarray(batch["betas"])).with_pose(
+        jnp.asarray(batch["pose"]).reshape(-1, 16, 3)
+    )
+    vertices = np.asarray(posed.vertices) + batch["trans"][:, None]
+    rows = []
+    for i in range(min(count, len(vertices))):
+        image, K = batch["image"][i], batch["K"][i]
+        size = len(image)
+        big = draw.enlarge(image)
+        pictures = [big] * len(TITLES)
+        if batch["joints_valid"][i].any():
+            pictures[1] = draw.skeleton(big, batch["joints_2d"][i])
+        if batch["has_3d"][i]:
+            seen = batch["joints_cam"][i] @ K.T
+            pictures[2] = draw.skeleton(big, seen[:, :2] / seen[:, 2:] / size)
+        if batch["has_mesh"][i]:
+            pictures[3] = draw.mesh(vertices[i], hand.faces, K, size, image=image)
+        rows.append(dict(zip(TITLES, pictures)))
+    return draw.sheet(rows)

@@ -1,0 +1,35 @@
+"""A contact sheet of frames: crop, ground truth, prediction, uncertainty, texture."""
+
+import jax
+import numpy as np
+
+from amvur_jax.data.frame import project
+from amvur_jax.data.sample import make_sample
+from amvur_jax.pictures import draw
+
+
+def overview(predictor, dataset, count=6):
+    """Draw what is predicted for `count` frames, evenly spread over a data set.
+
+    Args:
+      predictor: amvur_jax.inference.Predictor.
+      dataset: of amvur_jax.data.open; its ground truth is drawn where it is there.
+      count: rows.
+    Returns:
+      (H,W,3) uint8.
+    """
+    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
+    samples = [make_sample(dataset.frame(int(i)), predictor.size) for i in chosen]
+    sharp = [make_sample(dataset.frame(int(i)), draw.PANEL) for i in chosen]
+    images = np.stack([s["image"] for s in samples])
+    outputs = jax.device_get(predictor(images))
+    rows = []
+    for n, i in enumerate(chosen):
+        crop, K = sharp[n]["image"], sharp[n]["K"]
+        row = {"crop": crop}
+        if dataset.ground_truth:
+            joints, vertices = (part[i] for part in dataset.ground_truth)
+            truth = draw.mesh(vertices, predictor.hand.faces, K, draw.PANEL, image=crop)
+            row["ground truth"] = draw.skeleton(truth, project(joints, K) / draw.PANEL)
+        rows.append(row | draw.panels(predictor, outputs, images, n, background=crop))
+    return draw.sheet(rows)

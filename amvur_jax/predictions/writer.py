@@ -1,0 +1,165 @@
+"""pred.zip, the file that the HO-3D and FreiHAND challenges take: [xyz, verts] as JSON."""
+
+import contextlib
+import functools
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from amvur_jax.data.frame import GL_TO_CV
+from amvur_jax.data.readers.ground_truth import JOINTS, VERTICES
+from amvur_jax.errors import UserError
+from amvur_jax.predictions.reader import MEMBER
+from mano_jax.topology import MODEL_TO_HO3D
+
+LAYOUTS = {"ho3d_v2": "ho3d", "ho3d_v3": "ho3d", "freihand": "freihand"}
+DECIMALS = 6  # a micrometre: half of it is the most that rounding moves a coordinate
+# A fixed date, so that the same predictions make the same bytes.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+class PredictionWriter:
+    """Writes pred.zip sample by sample, in bounded memory; it appears whole or not at all.
+
+    A context manager: leaving it by an exception writes nothing.
+
+    Args:
+      path: the zip file to make.
+      count: the number of samples that the challenge expects.
+      layout: "ho3d_v2" or "ho3d_v3" (OpenGL axes, HO-3D's joint order, the hand moved onto the given
+        wrist) or "freihand" (OpenCV axes, the model's joint order).
+
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+
+    def __init__(self, path, count, layout="ho3d_v2"):
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout={layout!r}: expected one of {', '.join(LAYOUTS)}")
+        self.path = Path(path)
+        self._layout = layout
+        self._expected, self._written = count, 0
+        self._files = contextlib.ExitStack()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The joints come first in the file: both lists wait on disk, not in memory.
+            open_list = functools.partial(tempfile.TemporaryFile, dir=self.path.parent)
+            self._lists = [self._files.enter_context(open_list()) for _ in range(2)]
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written ({error.strerror}); choose another folder"
+            ) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is None:
+            self.close()
+        else:
+            self._files.close()
+
+    def add(self, joints_cam, vertices_cam, wrist_cam=None):
+        """Append one sample; samples come in the order of the dataset's list.
+
+        Args:
+          joints_cam: (21, 3) predicted joints, metres, OpenCV axes, the model's order.
+          vertices_cam: (778, 3) predicted vertices in the same frame.
+          wrist_cam: (3,) ground-truth wrist, OpenCV axes, onto which the hand is moved; HO-3D
+            needs it, FreiHAND has none.
+
+        Raises:
+          UserError: a number is NaN or infinite.
+          ValueError: a shape is wrong, or the wrist is missing or not wanted.
+        """
+        joints, vertices = (np.asarray(x, np.float64) for x in (joints_cam, vertices_cam))
+        if joints.shape != JOINTS or vertices.shape != VERTICES:
+            raise ValueError(f"sample {self._written}: shapes {joints.shape}, {vertices.shape}")
+        if (LAYOUTS[self._layout] == "ho3d") != (wrist_cam is not None):
+            raise ValueError("wrist_cam: needed for HO-3D, and for HO-3D alone")
+        for points in (joints, vertices, 0 if wrist_cam is None else wrist_cam):
+            if not np.isfinite(points).all():
+                raise UserError(
+                    f"{self.path}: sample {self._written} holds NaN or infinity; the checkpoint is "
+                    "damaged or its training diverged: use another one"
+                )
+        joints, vertices = official(joints, vertices, self._layout, wrist_cam)
+        for file, points in zip(self._lists, (joints, vertices)):
+            file.write(b", " if self._written else b"[")
+            file.write(_text(points))
+        self._written += 1
+
+    def close(self):
+        """Put the file in its place.
+
+        Raises:
+          UserError: there are fewer or more samples than expected; nothing is written.
+        """
+        partial = None
+        try:
+            if self._written != self._expected:
+                raise UserError(
+                    f"{self.path}: not written: {self._written} predictions but the dataset has "
+                    f"{self._expected} frames; predict the whole evaluation split"
+                )
+            with tempfile.NamedTemporaryFile(dir=self.path.parent, delete=False) as file:
+                partial = file.name
+                self._write_zip(file)
+            os.chmod(partial, 0o644)
+            os.replace(partial, self.path)
+        except BaseException as error:
+            if partial is not None:
+                Path(partial).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise UserError(
+                    f"{self.path}: cannot be written ({error.strerror}); free some space or "
+                    "choose another folder"
+                ) from error
+            raise
+        finally:
+            self._files.close()
+
+    def _write_zip(self, file):
+        info = zipfile.ZipInfo(MEMBER, _DATE)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        with zipfile.ZipFile(file, "w") as zip_, zip_.open(info, "w", force_zip64=True) as member:
+            for start, part in zip((b"[", b", "), self._lists):
+                member.write(start if self._written else start + b"[")
+                part.seek(0)
+                shutil.copyfileobj(part, member, 1 << 20)
+                member.write(b"]")
+            member.write(b"]")
+
+
+def official(joints_cam, vertices_cam, layout, wrist_cam=None, rounded=True):
+    """Points as pred.zip holds them: axes, joint order, place and rounding of the data set's challenge.
+
+    Args:
+      joints_cam: (..., 21, 3) metres, OpenCV axes, the model's order.
+      vertices_cam: (..., V, 3) in the same frame.
+      layout: a key of LAYOUTS.
+      wrist_cam: (..., 3) onto which HO-3D's hands are moved, or None to leave them.
+      rounded: to whole micrometres, as predictions are written.
+
+    Returns:
+      joints and vertices, float64.
+    """
+    joints, vertices = (np.asarray(x, np.float64) for x in (joints_cam, vertices_cam))
+    if wrist_cam is not None:
+        move = np.asarray(wrist_cam, np.float64)[..., None, :] - joints[..., :1, :]
+        joints, vertices = joints + move, vertices + move
+    if LAYOUTS[layout] == "ho3d":
+        joints, vertices = joints[..., MODEL_TO_HO3D, :] * GL_TO_CV, vertices * GL_TO_CV
+    if rounded:
+        joints, vertices = joints.round(DECIMALS), vertices.round(DECIMALS)
+    return joints, vertices
+
+
+def _text(points):
+    # Six decimals are a micrometre; one format call a sample is what makes this fast.
+    rows = ", ".join(["[%.6f, %.6f, %.6f]"] * len(points))
+    return f"[{rows}]".encode() % tuple(points.ravel())

@@ -1,0 +1,1 @@
+"""The published PyTorch weights: their names, and the converter (the only place with torch)."""

@@ -1,0 +1,1 @@
+"""What a process needs before and around the work: flags, start, devices."""

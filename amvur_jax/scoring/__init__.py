@@ -1,0 +1,1 @@
+"""From predictions and ground truth to scores, tables, plots and warnings."""

@@ -1,0 +1,1 @@
+"""What a training run is made of; amvur_jax/train.py joins it."""

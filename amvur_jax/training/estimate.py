@@ -1,0 +1,36 @@
+"""What a run would take, told before it is started."""
+
+import jax
+
+from amvur_jax import checkpoint
+from amvur_jax.models.functional import count_operations, count_parameters
+
+
+def describe(train_step, shapes, batch, paint, mesh, stopwatch):
+    """Compile the step, and print parameters, operations, memory and a batch's shapes.
+
+    Args:
+      train_step: of amvur_jax.training.step.
+      shapes: the state's jax.ShapeDtypeStructs.
+      batch: a batch on the devices.
+      paint: how many samples are rendered; None for all.
+      mesh: of amvur_jax.runtime.devices.
+      stopwatch: takes the time of compiling.
+    """
+    with stopwatch.part("compile"):
+        lowered = train_step.lower(shapes, jax.tree.map(checkpoint.as_shape, batch), paint)
+        compiled = lowered.compile()
+    memory, mib = compiled.memory_analysis(), 2**20
+    flops = count_operations(lowered) / mesh.size
+    kept = memory.argument_size_in_bytes / mib
+    lines = {
+        "devices": f"{mesh.size} x {jax.devices()[0].device_kind}, {jax.process_count()} process(es)",
+        "parameters": f"{count_parameters(shapes['model']['params']):,}",
+        "work a step": f"{flops / 1e9:.2f} GFLOP on each device",
+        "memory": f"{kept:.1f} MiB of state and batch, {memory.temp_size_in_bytes / mib:.1f} MiB of "
+        "temporaries on each device",
+        "compiled in": f"{stopwatch.seconds['compile']:.1f} s",
+    }
+    lines |= {f"batch {name}": f"{value.dtype}{list(value.shape)}" for name, value in batch.items()}
+    width = max(map(len, lines))
+    print("\n".join(f"{name:{width}s}  {text}" for name, text in lines.items()), flush=True)

@@ -1,0 +1,168 @@
+"""The two training objectives: supervised with 3D labels, weakly supervised from 2D joints alone."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from amvur_jax.models import cameras
+from amvur_jax.training import losses
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Weights and choices of the objectives; configs/default.py says what each field means."""
+
+    mode: str = "weak"
+    data_term: str = "sample"
+    norm: str = "l2"
+    tsa_pose: float = 0.02
+    kl: float = 0.1
+    kl_vertices_distance: str = "abs"
+    kl_2d: str = "prior"
+    align_vertices: bool = False
+    photometric: float = 1e-4
+    photometric_from: float = 0.5
+    photometric_samples: int | None = None
+    keypoint_map: float = 0.0
+    coefficients: float = 0.0
+    nll: float = 0.0
+
+
+def vertex_labels(hand, batch):
+    """Wrist-relative labelled vertices (B,V,3) m in camera axes, from pose (B,48) and betas (B,10)."""
+    pose = batch["pose"].reshape(-1, 16, 3)
+    posed = hand.with_shape(batch["betas"]).with_pose(pose)
+    return posed.vertices - posed.joints[:, :1]
+
+
+def kl_terms(outputs, config):
+    """The divergences of posterior and prior that both objectives have."""
+    q, p = outputs.posterior, outputs.prior
+    return {
+        "kl_joints": losses.kl_joints(q.joints.mu, q.joints.log_var, p.joints.mu, p.joints.log_var),
+        "kl_vertices": losses.kl_gaussian(
+            q.vertices.mu,
+            q.vertices.log_var,
+            p.vertices.mu,
+            p.vertices.log_var,
+            config.kl_vertices_distance,
+        ),
+        "pose_var": losses.pose_var(outputs.jv_log_var),
+    }
+
+
+def supervised_terms(outputs, batch, regressor, hand, config, size):
+    """Data terms and divergences with 3D labels (weak-perspective camera, 2D in [-1,1])."""
+    valid, has_3d, has_mesh = batch["joints_valid"], batch["has_3d"], batch["has_mesh"]
+    target_2d = 2 * batch["joints_2d"] - 1
+    labels = vertex_labels(hand, batch)
+    data, kl = {}, kl_terms(outputs, config)
+    for name, estimate in (("q", outputs.posterior), ("p", outputs.prior)):
+        joints, vertices, joints_2d = (getattr(g, config.data_term) for g in estimate)
+        if config.align_vertices:
+            vertices = vertices - (regressor[:1] @ vertices)
+        data[f"{name}_vertices"] = losses.vertex_l1(vertices, labels, has_mesh)
+        data[f"{name}_joints_3d"] = losses.keypoint_3d(
+            joints, batch["joints_cam"], valid, has_3d, config.norm
+        )
+        data[f"{name}_joints_2d"] = losses.keypoint_2d(joints_2d, target_2d, valid, config.norm)
+    q, p = outputs.posterior.joints_2d, outputs.prior.joints_2d
+    if config.kl_2d == "unit":
+        kl["kl_2d"] = losses.kl_2d_unit(q.mu, q.log_var, p.mu)
+    else:
+        kl["kl_2d"] = losses.kl_gaussian(q.mu, q.log_var, p.mu, p.log_var)
+    return data, kl
+
+
+def weak_terms(outputs, batch, regressor, hand, config, size):
+    """Data terms and divergences from 2D joints alone (perspective camera, 2D in [0,1])."""
+    p, kind, valid = outputs.prior, config.data_term, batch["joints_valid"]
+    K = cameras.intrinsics(getattr(outputs.camera, kind), size)
+    from_vertices = cameras.project(regressor @ getattr(p.vertices, kind), K) / size
+    from_joints = cameras.project(getattr(p.joints, kind), K) / size
+    data = {
+        name: losses.keypoint_2d(pred, batch["joints_2d"], valid, config.norm)
+        for name, pred in (
+            ("p_vertices_2d", from_vertices),
+            ("p_projected_2d", from_joints),
+            ("p_joints_2d", getattr(p.joints_2d, kind)),
+        )
+    }
+    kl = kl_terms(outputs, config)
+    true_camera = cameras.camera_from_intrinsics(batch["K"], size)
+    kl["kl_camera"] = losses.kl_camera(
+        outputs.camera.mu, outputs.camera.log_var, true_camera, batch["has_image"]
+    )
+    return data, kl
+
+
+def supervised_nll(outputs, batch, regressor, hand, size):
+    """The spread head's likelihood of the posterior's wrist-relative joints and vertices."""
+    q = outputs.posterior
+    joints = losses.wrist_relative(q.joints.mu) - losses.wrist_relative(batch["joints_cam"])
+    vertices = q.vertices.mu - q.joints.mu[:, :1] - vertex_labels(hand, batch)
+
+    def nll(difference, log_var, weights):
+        shape = difference.shape
+        weights = jnp.broadcast_to(weights[..., None], shape)
+        return losses.gaussian_nll(difference, jnp.broadcast_to(log_var[..., None], shape), weights)
+
+    has_joint = batch["has_3d"][:, None] * batch["joints_valid"]
+    return nll(joints[:, 1:], outputs.spread.joints[:, 1:], has_joint[:, 1:]) + nll(
+        vertices, outputs.spread.vertices, batch["has_mesh"][:, None]
+    )
+
+
+def weak_nll(outputs, batch, regressor, hand, size):
+    """The spread head's likelihood of the prior's wrist-relative 2D joints, its variance projected."""
+    joints = jax.lax.stop_gradient(outputs.prior.joints.mu)
+    K = jax.lax.stop_gradient(cameras.intrinsics(outputs.camera.mu, size))
+    projected = cameras.project(joints, K) / size
+    log_var = jnp.broadcast_to(outputs.spread.joints[..., None], joints.shape)
+    log_var = cameras.project_log_var(joints, log_var, K) - 2 * jnp.log(size)
+    difference = losses.wrist_relative(projected) - losses.wrist_relative(batch["joints_2d"])
+    valid = jnp.broadcast_to(batch["joints_valid"][..., None], difference.shape)
+    return losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:])
+
+
+TERMS = {"supervised": supervised_terms, "weak": weak_terms}
+NLL = {"supervised": supervised_nll, "weak": weak_nll}
+
+
+def objective(outputs, batch, image, regressor, hand, config, size):
+    """The total loss and its terms.
+
+    Args:
+      outputs: Outputs of the network for the batch.
+      batch: the arrays of amvur_jax.data.sample, with a leading batch axis.
+      image: (B,S,S,3) as the network saw it; used where outputs.texture is there.
+      regressor: (21,V) of the network.
+      hand: mano_jax.HandModel.
+      config: LossConfig.
+      size: the crop's side, px.
+    Returns:
+      total (scalar), {term: unweighted value}.
+    """
+    data, kl = TERMS[config.mode](outputs, batch, regressor, hand, config, size)
+    terms = {**data, **kl, "tsa_pose": losses.tsa_pose(outputs.tsa_poses)}
+    total = sum(data.values()) + config.kl * sum(kl.values()) + config.tsa_pose * terms["tsa_pose"]
+    if config.keypoint_map:
+        terms["keypoint_map"] = losses.keypoint_2d(
+            outputs.joints_2d_map, batch["joints_2d"], batch["joints_valid"], "l1"
+        )
+        total = total + config.keypoint_map * terms["keypoint_map"]
+    if config.coefficients:
+        terms["coefficients"] = jnp.mean(outputs.pose_coefficients**2) + jnp.mean(outputs.betas**2)
+        total = total + config.coefficients * terms["coefficients"]
+    if config.nll:
+        terms["nll"] = NLL[config.mode](outputs, batch, regressor, hand, size)
+        total = total + config.nll * terms["nll"]
+    if outputs.texture is not None:
+        drawn = len(outputs.texture.image)
+        there = batch["has_image"][:drawn, None, None]
+        terms["photometric"] = losses.photometric(
+            image[:drawn], outputs.texture.image, there * outputs.texture.mask
+        )
+        total = total + config.photometric * terms["photometric"]
+    return total, terms

@@ -1,0 +1,188 @@
+"""The training step: one jitted function of state and batch, the same for one device and for many."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from amvur_jax.models.amvur import normal_noise
+from amvur_jax.models.colors import normalize
+from amvur_jax.runtime import devices
+from amvur_jax.training.objective import objective
+from amvur_jax.training.optimizer import global_norm, learning_rate, moving_average, scaled_to_norm
+
+# What of a batch comes back with the metrics, so that a step that went wrong names its frames.
+FRAMES = ("index", "source")
+
+# What of the state counts steps, and so changes with every one; an array each: they are donated.
+COUNTS = ("step", "skipped", "skipped_in_a_row")
+
+
+def init_state(network, optimizer, settings, key):
+    """A fresh state, all that a step changes; to be called under jax.jit.
+
+    Args:
+      network: amvur_jax.models.functional.Network.
+      optimizer: an optax transformation that knows nothing of the learning rate.
+      settings: config.train.
+      key: random key of the parameters.
+    Returns:
+      {"model": {"params", "batch_stats"}, "optimizer", "step", "skipped", "skipped_in_a_row"}, and
+      "average", the parameters' moving average, where settings.ema_decay asks for it.
+    """
+    return state_of(network.init(key), optimizer, settings)
+
+
+def state_of(model, optimizer, settings):
+    """The state of a run that starts from these {"params", "batch_stats"}."""
+    state = {"model": model, "optimizer": optimizer.init(model["params"])}
+    state |= {name: jnp.zeros((), jnp.int32) for name in COUNTS}
+    if settings.ema_decay:
+        state["average"] = jax.tree.map(jnp.copy, model["params"])
+    return state
+
+
+def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
+    """The jitted step (state, batch, paint) -> (state, metrics); the state is donated.
+
+    A step whose loss, gradient or learning rate is not finite leaves parameters, statistics,
+    average and optimiser as they were, and is counted.
+
+    Args:
+      network: amvur_jax.models.functional.Network.
+      hand: mano_jax.HandModel.
+      loss: LossConfig.
+      optimizer: that of the state.
+      settings: config.train.
+      seed: of noise and dropout.
+      mesh: of amvur_jax.runtime.devices.
+      shardings: of the state, a tree of NamedSharding.
+    Returns:
+      The step. batch: of amvur_jax.data.sample, its first axis shared out over the mesh. paint
+      (static): how many of its samples are rendered; None for all. metrics: scalars, and "frames",
+      the whole batch's FRAMES.
+    """
+    size = network.config.image_size
+    regressor = hand.joint_regressor_21(network.config.regressor_tips)
+    root_key = jax.random.key(seed)
+    rate = learning_rate(settings)
+    parts = settings.accumulate
+
+    def loss_of(params, stats, batch, key, paint):
+        noise_key, dropout_key = jax.random.split(key)
+        image = normalize(batch["image"])
+        outputs, stats = network.apply(
+            {"params": params, "batch_stats": stats},
+            image,
+            hand,
+            train=not settings.freeze_batch_norm,
+            key=dropout_key,
+            noise=normal_noise(noise_key),
+            paint=paint,
+            remat=settings.remat,
+        )
+        total, terms = objective(outputs, batch, image, regressor, hand, loss, size)
+        return total, (stats, {"total": total, **terms})
+
+    gradient_of = jax.grad(loss_of, has_aux=True)
+
+    def whole(model, batch, key, paint):
+        return gradient_of(model["params"], model["batch_stats"], batch, key, paint)
+
+    def in_parts(model, batch, key, paint):
+        """The mean over `parts` parts, one after the other; statistics pass through all of them."""
+
+        def split(x):  # each part has a share of every device's samples: nothing moves
+            x = jnp.moveaxis(x.reshape(len(x) // parts, parts, *x.shape[1:]), 1, 0)
+            spec = jax.sharding.PartitionSpec(None, devices.AXIS)
+            return jax.lax.with_sharding_constraint(x, jax.sharding.NamedSharding(mesh, spec))
+
+        def add(carry, part):
+            stats, gradients = carry
+            i, batch = part
+            new, (stats, metrics) = gradient_of(
+                model["params"], stats, batch, jax.random.fold_in(key, i), paint
+            )
+            return (stats, jax.tree.map(lambda a, b: a + b / parts, gradients, new)), metrics
+
+        paint = paint and -(-paint // parts)
+        zero = jax.tree.map(jnp.zeros_like, model["params"])
+        carry, metrics = jax.lax.scan(
+            add,
+            (model["batch_stats"], zero),
+            (jnp.arange(parts), jax.tree.map(split, batch)),
+        )
+        stats, gradients = carry
+        return gradients, (stats, jax.tree.map(jnp.mean, metrics))
+
+    @functools.partial(
+        jax.jit,
+        static_argnames="paint",
+        donate_argnames="state",
+        out_shardings=(shardings, devices.replicated(mesh)),
+    )
+    def train_step(state, batch, paint):
+        step, model = state["step"], state["model"]
+        key = jax.random.fold_in(root_key, step)
+        compute = whole if parts == 1 else in_parts
+        gradients, (stats, metrics) = compute(model, batch, key, paint)
+        if settings.freeze_batch_norm:
+            gradients = without_batch_norm(gradients)
+        norm = global_norm(gradients)
+        gradients = scaled_to_norm(gradients, norm, settings.clip_norm)
+        # A finite norm means finite squares, and so finite moments and, with the rate, a finite update.
+        fine = jnp.isfinite(metrics["total"] + norm + rate(step))
+
+        def changed(kept):
+            direction, optimizer_state = optimizer.update(
+                gradients, kept["optimizer"], kept["model"]["params"]
+            )
+            updates = optax.tree.scale(-rate(step), direction)
+            params = optax.apply_updates(kept["model"]["params"], updates)
+            new = {"model": {"params": params, "batch_stats": stats}, "optimizer": optimizer_state}
+            if "average" in kept:
+                new["average"] = moving_average(kept["average"], params, step, settings.ema_decay)
+            return new
+
+        kept = {name: value for name, value in state.items() if name not in COUNTS}
+        state = changed_if(fine, changed, kept) | {
+            "step": step + 1,
+            "skipped": state["skipped"] + ~fine,
+            "skipped_in_a_row": jnp.where(fine, 0, state["skipped_in_a_row"] + 1),
+        }
+        metrics |= {
+            "gradient_norm": norm,
+            "learning_rate": rate(step),
+            "skipped": state["skipped"],
+            "skipped_in_a_row": state["skipped_in_a_row"],
+            "frames": {name: batch[name] for name in FRAMES if name in batch},
+        }
+        return state, metrics
+
+    return train_step
+
+
+def changed_if(fine, change, kept, branch=None):
+    """change(kept) where `fine`, else `kept` as it is.
+
+    Args:
+      fine: (), bool, traced.
+      change: a function of the tree `kept` that gives another of the same shapes.
+      kept: a tree of arrays.
+      branch: decide before the change and not after it; None for where that is faster. On a CPU XLA then
+        changes a donated state in place; on a GPU the host would wait for `fine`.
+    """
+    if jax.default_backend() == "cpu" if branch is None else branch:
+        return jax.lax.cond(fine, change, lambda kept: kept, kept)
+    return jax.tree.map(lambda new, old: jnp.where(fine, new, old), change(kept), kept)
+
+
+def without_batch_norm(gradients):
+    """Zero where the parameter is a gain or a bias of a BatchNorm (the backbone's `norm` modules)."""
+
+    def of(path, gradient):
+        return jnp.zeros_like(gradient) if any(p.key == "norm" for p in path) else gradient
+
+    backbone = jax.tree_util.tree_map_with_path(of, gradients["backbone"])
+    return gradients | {"backbone": backbone}

@@ -1,0 +1,157 @@
+"""Training pictures a second, from a PNG tree and from built records, beside a plain loop over cv2."""
+
+import contextlib
+import multiprocessing
+import os
+import pathlib
+import pickle
+import statistics
+import tempfile
+import time
+
+import cv2
+import numpy as np
+
+from amvur_jax.data.augment import Augmentation
+from amvur_jax.data.batches import train_batches
+from amvur_jax.data.build_records import Settings, build
+from amvur_jax.data.crop import crop_box, crop_matrix
+from amvur_jax.data.open import open_dataset
+from amvur_jax.data.sample import make_sample
+from amvur_jax.data.synthetic.make import make_synthetic
+from mano_jax import load_hand
+
+SIZE, BATCH = 224, 32
+FRAMES = 66_034  # of HO-3D v2
+STRONG = Augmentation(rotation=90.0, scale=0.2, color=0.3, occlusion=0.5)
+
+
+def run(quick):
+    """Yield one row a case."""
+    frames = 8 if quick else 96
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        hand = load_hand()
+        make_synthetic(folder / "tree", frames, 1, difficulty="wide")
+        for name, lossless in (("records", False), ("lossless", True)):
+            settings = Settings(lossless=lossless, shard_frames=64)
+            build("ho3d_v2", folder / "tree", folder / name, hand, settings)
+        sets = {n: open_dataset(folder / n, "train", hand) for n in ("tree", "records", "lossless")}
+        yield from _one_core(sets, 3 if quick else 15)
+        full = {name: _Repeated(dataset) for name, dataset in sets.items()}
+        yield from _workers(full, (0, 1) if quick else (0, 1, 2), 2 if quick else 30)
+        yield from _memory(full["records"], 100 if quick else 10_000)
+
+
+class _Repeated:
+    """A few frames as a data set of HO-3D's size: Grain's shuffle is slow for a handful."""
+
+    def __init__(self, dataset):
+        self._dataset = dataset
+
+    def __len__(self):
+        return FRAMES
+
+    def frame(self, i):
+        return self._dataset.frame(i % len(self._dataset))
+
+
+def _one_core(sets, repeats):
+    """Frames to 224x224 samples in one thread, all kinds in turns, by the processor's own time."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    count = min(24, *map(len, sets.values()))
+    rng = np.random.default_rng(0)
+
+    def samples(dataset, augmentation=None):
+        arguments = () if augmentation is None else (augmentation,)
+        return lambda: [make_sample(dataset.frame(i), SIZE, rng, *arguments) for i in range(count)]
+
+    cases = {"plain cv2 loop": lambda: [_plain(sets["tree"], i) for i in range(count)]}
+    cases |= {name: samples(dataset) for name, dataset in sets.items()}
+    cases["records, augmented"] = samples(sets["records"], STRONG)
+    spent = {name: [] for name in cases}
+    for repeat in range(repeats + 1):
+        for name, function in cases.items():
+            start = time.process_time()
+            function()
+            if repeat:  # the first opens files
+                spent[name].append(time.process_time() - start)
+    seconds = {name: statistics.median(values) for name, values in spent.items()}
+    cv2.setNumThreads(threads)
+    for name, value in seconds.items():
+        yield {
+            "case": f"one core: {name}",
+            "images_core_s": count / value,
+            "times_tree": seconds["tree"] / value,
+            "times_plain": seconds["plain cv2 loop"] / value,
+        }
+
+
+def _plain(dataset, i):
+    """What a short script does: read, unpickle, cut, without checks."""
+    sequence, number = dataset.names[i].split("/")
+    folder = dataset.root / dataset.split / sequence
+    image = cv2.imread(str(dataset.image_path(i)))
+    with open(folder / "meta" / f"{number}.pkl", "rb") as file:
+        meta = pickle.load(file)  # made by this program a moment ago
+    points = (meta["handJoints3D"] * [1, -1, -1]) @ meta["camMat"].T
+    centre, side, _ = crop_box(points[:, :2] / points[:, 2:], image.shape[1::-1])
+    crop = cv2.warpAffine(image, crop_matrix(centre, side, SIZE)[:2], (SIZE, SIZE))
+    return cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)
+
+
+def _workers(sets, workers, count):
+    """Whole batches of the training iterator, kinds in turns; 0 workers are threads."""
+    iterators = {
+        (name, n): train_batches(sets[name], SIZE, BATCH, seed=0, workers=n)
+        for n in workers
+        for name in ("tree", "records")
+    }
+    rates = {key: [] for key in iterators}
+    for _ in range(1 if count < 10 else 2):
+        for key, batches in iterators.items():
+            for _ in range(8):  # what waited while the others ran
+                next(batches)
+            start = time.perf_counter()
+            for _ in range(count):
+                next(batches)
+            rates[key].append(count * BATCH / (time.perf_counter() - start))
+    for batches in iterators.values():
+        batches.close()
+    medians = {key: statistics.median(values) for key, values in rates.items()}
+    for (name, n), rate in medians.items():
+        yield {
+            "case": f"batches: {name}, {f'{n} processes' if n else 'threads'}",
+            "images_s": rate,
+            "times_tree": rate / medians["tree", n],
+            "times_one_worker": rate / medians[name, 1],
+            "cores": os.cpu_count(),
+        }
+
+
+def _memory(dataset, count):
+    """Resident memory of this process and its workers, early and late."""
+    for workers in (0, 1):
+        batches = train_batches(dataset, 64, 2, seed=0, workers=workers, augmentation=STRONG)
+        marks = {}
+        for step in range(1, count + 1):
+            next(batches)
+            if step in (count // 10, count // 2, count):
+                marks[step] = _resident_mib()
+        batches.close()
+        first, *_, last = marks.values()
+        yield {
+            "case": f"memory over {count} batches, {f'{workers} process' if workers else 'threads'}",
+            "mib": {str(step): round(value) for step, value in marks.items()},
+            "growth": last / first,
+        }
+
+
+def _resident_mib():
+    pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    pages = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            pages += int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

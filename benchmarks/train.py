@@ -1,0 +1,71 @@
+"""Speed of the training step, and beside it the same network in PyTorch where that is installed."""
+
+import functools
+import importlib.util
+
+import jax
+from ml_collections import ConfigDict
+
+from amvur_jax.models.functional import COMPILE_QUICKLY, Network
+from amvur_jax.runtime import devices
+from amvur_jax.training.objective import LossConfig
+from amvur_jax.training.optimizer import make_optimizer
+from amvur_jax.training.step import init_state, make_step
+from benchmarks import measure, workload
+
+SETTINGS = ConfigDict(
+    {
+        "learning_rate": 1e-5,
+        "steps": 1000,
+        "schedule": "step",
+        "warmup_steps": 0,
+        "clip_norm": 0.0,
+        "accumulate": 1,
+        "remat": False,
+        "ema_decay": 0.0,
+        "freeze_batch_norm": False,
+    }
+)
+
+
+def run(quick, only=""):
+    """Yield one row a case and contender.
+
+    `ours` has no rendered loss, as PyTorch's has not; `ours, rendered` renders every sample.
+    """
+    hand = workload.hand()
+    torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
+    mesh, optimizer = devices.make_mesh(jax.devices()[:1]), make_optimizer()
+    for size, count, dtype in workload.cases(quick, only):
+        network = Network(workload.settings(size, dtype))
+        init = functools.partial(init_state, network, optimizer, SETTINGS)
+        state = jax.jit(init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
+        shardings = devices.of_state(state, mesh)
+        step = make_step(
+            network, hand, LossConfig(data_term="mu"), optimizer, SETTINGS, 0, mesh, shardings
+        )
+        batch = workload.batch(size, count)
+        functions, flops, more = {}, {}, {}
+        for name, paint in (("ours", 0), ("ours, rendered", None)):
+            placed = jax.tree.map(jax.numpy.copy, jax.device_put(state, shardings))
+            compiled, flops[name], compile_s, temporaries = measure.compile_jitted(
+                step, placed, batch, paint
+            )
+            more[name] = {"compile_s": compile_s, "temporaries_mib": temporaries}
+            functions[name] = _stepper(compiled, placed, batch)
+        if torch_too:
+            from benchmarks import torch_network
+
+            functions |= torch_network.training(network.config, count, dtype)
+        yield from workload.rows((size, count, dtype), functions, flops, quick, more)
+
+
+def _stepper(compiled, state, batch):
+    """A function of no arguments that takes the next step."""
+    held = [state]
+
+    def step():
+        held[0], metrics = compiled(held[0], batch)
+        return metrics
+
+    return step

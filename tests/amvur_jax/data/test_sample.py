@@ -1,0 +1,132 @@
+"""The sample's contract: keys, shapes, and labels that agree with the pixels."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from trees import CAMERA, write_ho3d
+
+from amvur_jax.data.augment import Augmentation
+from amvur_jax.data.frame import Frame
+from amvur_jax.data.readers.ho3d import HO3D
+from amvur_jax.data.sample import make_sample
+
+SHAPES = {
+    "image": (64, 64, 3),
+    "K": (3, 3),
+    "crop": (3, 3),
+    "joints_2d": (21, 2),
+    "joints_valid": (21,),
+    "joints_cam": (21, 3),
+    "wrist_cam": (3,),
+    "pose": (48,),
+    "betas": (10,),
+    "trans": (3,),
+    "has_image": (),
+    "has_3d": (),
+    "has_mesh": (),
+    "index": (),
+}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    root = tmp_path_factory.mktemp("HO3D")
+    write_ho3d(root)
+    return root
+
+
+@pytest.mark.parametrize("split", ["train", "evaluation"])
+def test_keys_shapes_and_dtypes(tree, split):
+    dataset = HO3D(tree, split)
+    for i in range(len(dataset)):
+        sample = make_sample(dataset.frame(i), 64)
+        assert {name: np.shape(value) for name, value in sample.items()} == SHAPES
+        assert sample["image"].dtype == np.uint8
+        assert sample["index"] == i and sample["index"].dtype == np.int32
+        for name in SHAPES.keys() - {"image", "index"}:
+            assert sample[name].dtype == np.float32, name
+            assert np.isfinite(sample[name]).all(), name
+
+
+@pytest.mark.parametrize("size", [64, 224])
+def test_crop_intrinsics_project_the_joints_onto_their_2d_labels(tree, size):
+    frame = HO3D(tree).frame(0)
+    sample = make_sample(frame, size, np.random.default_rng(0))
+    points = sample["joints_cam"] @ sample["K"].T
+    points = points[:, :2] / points[:, 2:] / size
+    np.testing.assert_allclose(points, sample["joints_2d"], atol=1e-5)
+    # The same labels through the image: project there, then move by the crop's matrix.
+    points = frame.joints_cam @ frame.K.T
+    points = points / points[:, 2:] @ sample["crop"].T
+    np.testing.assert_allclose(points[:, :2] / size, sample["joints_2d"], atol=1e-5)
+
+
+def test_a_joint_painted_in_the_image_shows_at_its_2d_label(tree):
+    frame = HO3D(tree).frame(1)
+    image = np.zeros((480, 640, 3), np.uint8)
+    joint = np.array([0.013, 0.021, 0.6])
+    x, y = (CAMERA @ joint)[:2] / joint[2]
+    image[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4] = 255
+    # Move the joint to the middle of the painted square.
+    middle = np.linalg.solve(CAMERA, [int(x) + 0.5, int(y) + 0.5, 1]) * 0.6
+    joints = np.concatenate([middle[None], frame.joints_cam[1:]])
+    frame = dataclasses.replace(frame, image=image, joints_cam=joints)
+    sample = make_sample(frame, 224, np.random.default_rng(0))
+    weight = sample["image"][..., 0].astype(float)
+    rows, columns = np.mgrid[:224, :224] + 0.5
+    found = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+    np.testing.assert_allclose(found / 224, sample["joints_2d"][0], atol=1e-3)
+
+
+def test_only_a_generator_jitters_the_crop(tree):
+    frame = HO3D(tree).frame(0)
+    still = make_sample(frame, 64)["crop"]
+    np.testing.assert_array_equal(still, make_sample(frame, 64)["crop"])
+    moved = make_sample(frame, 64, np.random.default_rng(1))["crop"]
+    assert np.abs(moved - still).max() > 0.1
+    np.testing.assert_array_equal(moved, make_sample(frame, 64, np.random.default_rng(1))["crop"])
+    np.testing.assert_allclose(
+        make_sample(frame, 64, np.random.default_rng(1), Augmentation(jitter_px=0.0))["crop"], still
+    )
+
+
+def test_joints_outside_the_crop_still_count(tree):
+    frame = HO3D(tree).frame(0)
+    joints = frame.joints_cam.copy()
+    joints[8, 0] += 5.0
+    sample = make_sample(dataclasses.replace(frame, joints_cam=joints), 64)
+    assert sample["joints_2d"][8, 0] > 1
+    assert sample["joints_valid"].all() and sample["has_3d"] == sample["has_mesh"] == 1
+
+
+def test_a_frame_without_a_usable_hand_has_no_weight(tree):
+    frame = HO3D(tree).frame(0)
+    behind = frame.joints_cam * [1, 1, -1]
+    for change in ({"box": np.array([-200.0, 0, -100, 50])}, {"joints_cam": behind}):
+        sample = make_sample(dataclasses.replace(frame, **change), 64)
+        assert sample["joints_valid"].max() == sample["has_3d"] == sample["has_mesh"] == 0
+        assert all(np.isfinite(value).all() for value in sample.values())
+
+
+def test_missing_labels_are_zeros_without_weight(tree):
+    sample = make_sample(HO3D(tree, "evaluation").frame(0), 64)
+    for name in ("joints_2d", "joints_cam", "pose", "betas", "trans"):
+        assert not sample[name].any()
+    assert sample["joints_valid"].max() == sample["has_3d"] == sample["has_mesh"] == 0
+    assert sample["wrist_cam"][2] > 0
+
+
+def test_joints_without_a_mesh():
+    joints = np.random.default_rng(0).normal([0, 0, 0.6], 0.05, (21, 3))
+    frame = Frame(
+        name="x",
+        index=0,
+        image=np.zeros((480, 640, 3), np.uint8),
+        K=CAMERA,
+        box=np.array([250.0, 180, 380, 300]),
+        wrist_cam=joints[0],
+        joints_cam=joints,
+    )
+    sample = make_sample(frame, 64)
+    assert sample["has_3d"] == 1 and sample["has_mesh"] == 0

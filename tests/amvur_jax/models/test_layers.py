@@ -1,0 +1,100 @@
+"""The layers' own ways on a CPU against JAX's general ones: values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from amvur_jax.models import layers
+from amvur_jax.models.cpu.convolution import convolve
+
+CASES = {
+    "1x1": ((2, 5, 6, 3), 1, 1),
+    "map smaller than the kernel": ((3, 2, 2, 4), 3, 1),
+    "one row": ((3, 1, 7, 4), 3, 1),
+    "strided": ((2, 8, 6, 3), 3, 2),
+    "strided, to one pixel": ((2, 2, 2, 3), 3, 2),
+    "strided, odd": ((2, 7, 9, 3), 3, 2),
+    "strided, large": ((8, 10, 12, 3), 3, 2),
+    "large": ((8, 6, 7, 5), 3, 1),
+    "many channels": ((8, 12, 10, 128), 3, 1),
+    "more kernel than map": ((1, 3, 4, 12), 3, 1),
+    "more kernel than map, strided": ((1, 4, 3, 12), 3, 2),
+    "5x5": ((2, 4, 6, 3), 5, 1),
+}
+
+
+def value_and_gradients(function, *inputs):
+    """function(*inputs) and the gradients of a sum of it, weighted by noise."""
+    out, to_inputs = jax.vjp(function, *inputs)
+    return out, *to_inputs(jax.random.normal(jax.random.key(9), out.shape))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_convolution_and_its_gradients_are_those_of_jax(case):
+    shape, size, stride = CASES[case]
+    x = jax.random.normal(jax.random.key(0), shape)
+    kernel = jax.random.normal(jax.random.key(1), (size, size, shape[-1], 2 * shape[-1]))
+    settings = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    padding = ((size // 2,) * 2,) * 2
+    found, expected = (
+        value_and_gradients(
+            lambda x, kernel, by=by: by(x, kernel, (stride, stride), padding, **settings), x, kernel
+        )
+        for by in (convolve, jax.lax.conv_general_dilated)
+    )
+    for ours, theirs in zip(found, expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * (1 + abs(theirs).max()))
+
+
+@pytest.mark.parametrize("shape", [(4,), (6, 4), (2, 3, 4), (64, 3, 4)])
+def test_a_linear_layer_and_its_gradients_are_those_of_flax(shape):
+    ours = layers.linear(4, 5, rngs=nnx.Rngs(0), bias_init=nnx.initializers.normal())
+    flax = nnx.Linear(4, 5, rngs=nnx.Rngs(1))
+    nnx.update(flax, nnx.state(ours, nnx.Param))
+
+    def call(layer):
+        graph, params = nnx.split(layer)
+        return lambda x, params: nnx.merge(graph, params)(x), params
+
+    x = jax.random.normal(jax.random.key(0), shape)
+    found, expected = (
+        value_and_gradients(function, x, p) for function, p in map(call, (ours, flax))
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 48, 1024, 1000])
+def test_sums_over_rows_and_their_gradients_are_numpys(rows):
+    x = np.random.default_rng(rows).normal(size=(rows, 3, 5)).astype(np.float32)
+    np.testing.assert_allclose(layers.channel_sum(x), x.sum((0, 1)), rtol=1e-5, atol=1e-4)
+    product = (x * x[::-1]).sum((0, 1))
+    np.testing.assert_allclose(layers.channel_sum(x, x[::-1]), product, rtol=1e-5, atol=2e-4)
+
+    (total, squares), back = jax.vjp(layers.moments, jnp.asarray(x))
+    np.testing.assert_allclose(total, x.sum((0, 1)), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(squares, (x * x).sum((0, 1)), rtol=1e-5, atol=2e-4)
+    slopes = np.arange(5.0, dtype=np.float32), np.arange(5.0, 10.0, dtype=np.float32)
+    np.testing.assert_allclose(back(slopes)[0], slopes[0] + 2 * x * slopes[1], rtol=1e-5, atol=1e-5)
+
+    found, expected = (
+        value_and_gradients(by, jnp.asarray(x), *slopes)
+        for by in (layers.affine, lambda x, gain, shift: x * gain + shift)
+    )
+    for ours, theirs in zip(found, expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-4)
+
+
+def test_relu_and_gelu_are_those_of_jax_and_let_nan_through():
+    x = jnp.concatenate([jnp.linspace(-9, 9, 401), jnp.array([0.0, jnp.inf])])
+    for ours, theirs in (
+        (layers.relu, jax.nn.relu),
+        (layers.gelu, lambda x: jax.nn.gelu(x, approximate=False)),
+    ):
+        value, gradient = jax.vmap(jax.value_and_grad(ours))(x[:-1])
+        expected, slope = jax.vmap(jax.value_and_grad(theirs))(x[:-1])
+        np.testing.assert_allclose(value, expected, atol=1e-6)
+        np.testing.assert_allclose(gradient, slope, atol=1e-6)
+        assert ours(x)[-1] == jnp.inf and jnp.isnan(ours(jnp.nan))

@@ -1,0 +1,130 @@
+"""The spread head: it tells of errors, and nothing else of the network knows that it is there."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from tiny import tiny_config
+
+from amvur_jax import configuration
+from amvur_jax.errors import UserError
+from amvur_jax.models import cameras
+from amvur_jax.models.spread import Spread, SpreadHead, vertex_weights
+from amvur_jax.training import losses
+from amvur_jax.training.objective import supervised_nll, weak_nll
+from mano_jax import load_hand
+
+
+@pytest.fixture(scope="module")
+def hand():
+    return load_hand()
+
+
+def test_the_likelihood_is_least_at_the_true_variance_and_leaves_the_mean_alone():
+    difference = jnp.array([[0.1, -0.3], [0.2, 0.4]])
+
+    def nll(difference, log_var):
+        return losses.gaussian_nll(difference, log_var, jnp.array([[1.0, 1.0], [1.0, 0.0]]))
+
+    best = jnp.log(difference**2)
+    by_difference, by_log_var = jax.grad(nll, (0, 1))(difference, best)
+    assert not by_difference.any()
+    np.testing.assert_allclose(by_log_var, 0, atol=1e-6)
+    used = best[jnp.array([0, 0, 1]), jnp.array([0, 1, 0])]
+    assert nll(difference, best) == pytest.approx(float(0.5 * jnp.mean(used + 1)), rel=1e-6)
+    assert losses.gaussian_nll(difference, best, jnp.zeros((2, 2))) == 0
+
+
+def test_without_the_head_every_other_parameter_starts_the_same():
+    config = tiny_config("")
+    config.model.spread_head = False
+    without = configuration.network(config).init(jax.random.key(0))["params"]
+    config.model.spread_head = True
+    with_head = dict(configuration.network(config).init(jax.random.key(0))["params"])
+    assert with_head.pop("spread")
+    jax.tree.map(np.testing.assert_array_equal, with_head, without)
+
+
+def test_a_vertex_takes_after_the_joints_near_it(hand):
+    weights = np.asarray(vertex_weights(hand))
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
+    assert weights[745].argmax() == 4  # at the thumb's tip
+    assert weights[317].argmax() == 8
+
+
+def test_nll_wants_the_head():
+    config = tiny_config("")
+    config.model.spread_head = False
+    with pytest.raises(UserError, match=r"config\.model\.spread_head=True"):
+        configuration.loss(config)
+
+
+def test_a_projected_variance_is_what_points_drawn_from_it_have():
+    # the weak likelihood rests on it: metres of depth and width to pixels
+    K = cameras.intrinsics(jnp.array([1.0, 0.25, 1.0, 0.25]), 64)
+    point = jnp.array([[0.05, -0.03, 0.6]])
+    log_var = jnp.full((1, 3), 2 * jnp.log(0.004))
+    draws = point + 0.004 * jax.random.normal(jax.random.key(0), (20000, 1, 3))
+    drawn = cameras.project(draws, K).var(0)
+    np.testing.assert_allclose(
+        jnp.exp(cameras.project_log_var(point, log_var, K)), drawn, rtol=0.05
+    )
+
+
+def test_the_weak_likelihood_reaches_the_head_alone():
+    rng = np.random.default_rng(0)
+    joints = jnp.asarray(rng.normal([0, 0, 0.6], 0.05, (2, 21, 3)), jnp.float32)
+    camera = jnp.tile(jnp.array([[1.0, 0.25, 1.0, 0.25]]), (2, 1))
+    labels = jnp.asarray(rng.uniform(0, 1, (2, 21, 2)), jnp.float32)
+    batch = {"joints_2d": labels, "joints_valid": jnp.ones((2, 21))}
+
+    def nll(joints, camera, log_var):
+        outputs = SimpleNamespace(
+            prior=SimpleNamespace(joints=SimpleNamespace(mu=joints)),
+            camera=SimpleNamespace(mu=camera),
+            spread=Spread(log_var, None),
+        )
+        return weak_nll(outputs, batch, None, None, 64)
+
+    gradients = jax.grad(nll, (0, 1, 2))(joints, camera, jnp.full((2, 21), -8.0))
+    assert not gradients[0].any() and not gradients[1].any()
+    assert not gradients[2][:, 0].any()  # the wrist has no error relative to itself
+    assert (gradients[2][:, 1:] != 0).all()
+
+
+def test_the_head_gives_no_gradient_to_its_input(hand):
+    head = SpreadHead(8, 778, rngs=nnx.Rngs(0))
+    spread = head(jnp.ones((2, 8)), hand)
+    assert spread.joints.shape == (2, 21) and spread.vertices.shape == (2, 778)
+    assert not jax.grad(lambda g: head(g, hand).vertices.sum())(jnp.ones((2, 8))).any()
+
+
+def test_the_supervised_likelihood_is_that_of_the_labelled_errors(hand):
+    rng = np.random.default_rng(0)
+    pose, betas = rng.normal(0, 0.2, (2, 48)), rng.normal(size=(2, 10))
+    posed = hand.with_shape(jnp.asarray(betas)).with_pose(jnp.asarray(pose.reshape(2, 16, 3)))
+    joints = np.asarray(posed.joints_21("ho3d"))
+    # everything 5 mm off along x, but for the wrist, and somewhere else: only the first is an error
+    place, off = rng.normal(0, 0.1, (2, 1, 3)), np.array([0.005, 0, 0])
+    wrong = joints + place + off * (np.arange(21) > 0)[:, None]
+    outputs = SimpleNamespace(
+        posterior=SimpleNamespace(
+            joints=SimpleNamespace(mu=jnp.asarray(wrong)),
+            vertices=SimpleNamespace(mu=posed.vertices + place + off),
+        ),
+        spread=Spread(jnp.full((2, 21), -9.0), jnp.full((2, 778), -8.0)),
+    )
+    batch = {
+        "pose": jnp.asarray(pose),
+        "betas": jnp.asarray(betas),
+        "joints_cam": jnp.asarray(joints),
+        "joints_valid": jnp.ones((2, 21)),
+        "has_3d": jnp.ones(2),
+        "has_mesh": jnp.array([1.0, 0.0]),
+    }
+    # a third of the coordinates are off
+    want = sum(0.5 * (level + 0.005**2 * np.exp(-level) / 3) for level in (-9.0, -8.0))
+    assert supervised_nll(outputs, batch, None, hand, 64) == pytest.approx(want, rel=1e-4)

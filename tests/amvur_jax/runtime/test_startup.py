@@ -1,0 +1,66 @@
+"""What happens before the first step: XLA's flags."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from amvur_jax.runtime import startup
+from amvur_jax.models.cpu.backend import JAX_0_10
+
+SCRIPT = """
+import sys, jax, jax.numpy as jnp
+from amvur_jax import startup
+if sys.argv[1] == "tuned":
+    startup.tune_cpu()
+def convolve(x):
+    return jax.lax.conv(x[None, :, None], x[:, :, None, None], (1, 1), "VALID")
+for function in (jax.nn.softmax, lambda x: x @ x, convolve):
+    text = jax.jit(function).lower(jnp.ones((512, 512))).compile().as_text()
+    print(*(name for name in ("ynn", "onednn") if name in text), sep="+")
+"""
+
+
+@pytest.mark.skipif(
+    jax.default_backend() != "cpu" or platform.machine() not in ("x86_64", "AMD64"),
+    reason="looks at what XLA compiles for an x86 CPU: run it on one",
+)
+def test_a_tuned_cpu_has_the_libraries_of_its_release():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_", "JAX_COMP"))}
+    plain, tuned = (
+        subprocess.check_output(
+            [sys.executable, "-c", SCRIPT, how], env=environment, text=True
+        ).split("\n")[:3]
+        for how in ("plain", "tuned")
+    )
+    assert plain == ["ynn", "ynn", "ynn"]
+    assert tuned == (["", "ynn", ""] if JAX_0_10 else ["onednn", "ynn", "onednn"])
+
+
+def tuned(monkeypatch, release, chosen=""):
+    """XLA_FLAGS of a tuned CPU with this release of jax, on x86."""
+    monkeypatch.setattr(jax, "__version_info__", release)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setenv("XLA_FLAGS", chosen)
+    startup.tune_cpu()
+    return os.environ["XLA_FLAGS"]
+
+
+def test_flags_that_are_chosen_stay(monkeypatch):
+    fusions = "--xla_cpu_experimental_ynn_fusion_type="
+    assert tuned(monkeypatch, (0, 10, 2), fusions + "dot") == fusions + "dot"
+    level = "--xla_backend_optimization_level=0"
+    assert tuned(monkeypatch, (0, 10, 2), level).startswith(f"{level} {fusions}-dot")
+    off = "--xla_cpu_experimental_onednn_custom_call=false"
+    assert tuned(monkeypatch, (0, 12, 0), off) == f"{off} {fusions}-individual_convolution"
+
+
+def test_other_releases_and_processors_are_left_alone(monkeypatch):
+    assert tuned(monkeypatch, (0, 13, 0)) == ""
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
+    startup.tune_cpu()
+    assert os.environ["XLA_FLAGS"] == ""

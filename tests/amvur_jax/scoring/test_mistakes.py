@@ -1,0 +1,72 @@
+"""Each mistake is named, with the number that betrays it; what is right is left alone."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from amvur_jax.predictions.writer import official
+from amvur_jax.scoring.mistakes import find_mistakes
+from mano_jax import load_hand
+from mano_jax.topology import HO3D_TO_MODEL
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """24 hands in HO-3D's form, and predictions of them some millimetres off, wrist on wrist."""
+    rng = np.random.default_rng(0)
+    pose = rng.normal(0, 0.3, (2, 24, 16, 3))
+    pose[1] = pose[0] + rng.normal(0, 0.1, pose[0].shape)
+    posed = load_hand().with_shape(jnp.zeros(10)).with_pose(jnp.asarray(pose))
+    places = rng.normal([0, 0, 0.6], 0.05, (24, 1, 3))
+    joints, vertices = np.asarray(posed.joints_21("ho3d")), np.asarray(posed.vertices)
+    moved = places - joints[:, :, :1]
+    pairs = [official(j, v, "ho3d_v2") for j, v in zip(joints + moved, vertices + moved)]
+    return [*pairs[1], *pairs[0]]
+
+
+def test_nothing_is_wrong_with_good_predictions(truth):
+    assert find_mistakes(*truth) == []
+    assert find_mistakes(*truth, dataset="ho3d") == []
+
+
+def roll(x):
+    return np.roll(x, 1, axis=1)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda j, v: (1000 * j, 1000 * v), ("joints", "vertices", "millimetres")),
+        (lambda j, v: (100 * j, v), ("joints", "centimetres")),
+        (lambda j, v: (j * [1, -1, -1], v * [1, -1, -1]), ("OpenCV", "OpenGL")),
+        (lambda j, v: (j * [-1, 1, 1], v * [-1, 1, 1]), ("mirrored",)),
+        (lambda j, v: (j[:, HO3D_TO_MODEL], v), ("order", "the model's")),
+        (lambda j, v: (roll(j), v), ("order", "[1, 2, 3")),
+        (lambda j, v: (j - j[:, :1], v - j[:, :1]), ("not aligned at the wrist",)),
+        (lambda j, v: (j, v + [0, 0, 0.1]), ("apart", "fingertips")),
+        (lambda j, v: (0 * j, 0 * v), ("single point",)),
+    ],
+)
+def test_a_mistake_is_named(truth, change, words):
+    found = find_mistakes(*change(*truth[:2]), *truth[2:])
+    text = " | ".join(found)
+    for word in words:
+        assert word in text
+
+
+def test_only_the_mistake_that_was_made_is_named(truth):
+    joints, vertices, *rest = truth
+    flip = [1, -1, -1]
+    move = joints[:, :1] - joints[:, :1] * flip  # on the wrist all the same
+    (only,) = find_mistakes(joints * flip + move, vertices * flip + move, *rest)
+    assert "OpenCV" in only
+
+
+def test_freihand_wants_no_wrist_and_the_models_order(truth):
+    turned = [x * [1, -1, -1] for x in truth]
+    joints, vertices, gt_joints, gt_vertices = turned
+    joints, gt_joints = joints[:, HO3D_TO_MODEL], gt_joints[:, HO3D_TO_MODEL]
+    far = joints + 0.3, vertices + 0.3
+    assert find_mistakes(*far, gt_joints, gt_vertices, "freihand") == []
+    (only,) = find_mistakes(truth[0] * [1, -1, -1], vertices, gt_joints, gt_vertices, "freihand")
+    assert "HO-3D's" in only

@@ -1,0 +1,119 @@
+"""Scoring files as a user does: official text, tables, warnings, and what is refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from eval_case import RECORDED, arrays, write_prediction, write_truth
+
+from amvur_jax.errors import UserError
+from amvur_jax.score import score_files, write_scores
+from amvur_jax.scoring.tables import score
+
+ROOT = Path(__file__).parents[2]
+NAMES = [f"SM{i // 10}/{i:04d}" for i in range(20)]
+
+
+@pytest.fixture(scope="module")
+def case():
+    return arrays()
+
+
+@pytest.fixture(scope="module")
+def truth(case, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("truth")
+    write_truth(folder, *case[2:], names=NAMES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scored(case):
+    return score(*case, names=NAMES)
+
+
+def test_the_script_writes_the_official_text(case, truth, tmp_path):
+    write_prediction(tmp_path / "pred.json", *case[:2])
+    command = [sys.executable, str(ROOT / "scripts/score.py"), "--dataset=ho3d"]
+    flags = [f"--prediction={tmp_path / 'pred.json'}", f"--ground_truth={truth}"]
+    result = subprocess.run(
+        [*command, *flags, f"--output={tmp_path / 'out'}"], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    official = "".join(f"{k}: {v:f}\n" for k, v in RECORDED["official_ho3d"].items())
+    assert (tmp_path / "out/scores.txt").read_text() == official
+    assert result.stdout.startswith(official)
+    values = json.loads((tmp_path / "out/scores.json").read_text())
+    for key, value in RECORDED["means"].items():
+        if key == "pa_mpjpe_m_no_reflection":
+            assert values["proper_pa_mpjpe_mm"] == pytest.approx(1000 * value, rel=1e-6)
+    assert cv2.imread(str(tmp_path / "out/pck.png")).shape[1] > 500
+
+
+def test_freihand_has_its_own_keys(case, truth, tmp_path):
+    np.savez(tmp_path / "theirs.npz", keypoints=case[0], mesh=case[1])
+    values = write_scores(score_files(tmp_path / "theirs.npz", truth, "freihand"), tmp_path)
+    official = "".join(f"{k}: {v:f}\n" for k, v in RECORDED["official_freihand"].items())
+    assert (tmp_path / "scores.txt").read_text() == official
+    assert values["per_joint"][4]["joint"] == "thumb4"
+
+
+def test_tables_against_the_recorded_samples(scored):
+    recorded = RECORDED["per_sample"]
+    values = scored.summary()
+    for row, part in zip(values["per_sequence"], (recorded[:10], recorded[10:])):
+        assert row["samples"] == 10
+        for ours, theirs in {"pa_mpjpe_mm": "pa_mpjpe_m", "pa_mpvpe_mm": "pa_mpvpe_m"}.items():
+            assert row[ours] == pytest.approx(1000 * np.mean([r[theirs] for r in part]), rel=1e-6)
+    worst = sorted(recorded, key=lambda r: -r["pa_mpvpe_m"])[:10]
+    assert [row["index"] for row in values["worst"]] == [r["i"] for r in worst]
+    assert [row["name"] for row in values["worst"]] == [NAMES[r["i"]] for r in worst]
+    assert [row["joint"] for row in values["per_joint"]][:2] == ["wrist", "thumb1"]
+    # the numbers are the joints' own: HO-3D has the thumb's first joint at 13
+    means, _ = scored.scores.per_keypoint("pa_mpjpe")
+    assert values["per_joint"][1]["pa_mpjpe_mm"] == 1000 * means[13]
+
+
+def test_threads_and_streams_change_nothing(case, scored, monkeypatch):
+    monkeypatch.setattr("amvur_jax.scoring.tables._BATCH", 3)
+    streamed = score(case[0], iter(case[1]), case[2], iter(case[3]), names=NAMES)
+    ours, theirs = streamed.summary(), scored.summary()
+    assert ours["xyz_mean3d"] == pytest.approx(theirs["xyz_mean3d"], rel=1e-12)
+    assert ours["worst"] == theirs["worst"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda j, v: (j[:19], v[:19]), "19 samples, but .* has 20"),
+        (lambda j, v: (j, v[:19]), "20 lists of joints but 19 of vertices"),
+        (lambda j, v: (j[:, :20], v), r"entry 0 has shape \(20, 3\)"),
+        (
+            lambda j, v: (j * np.where(np.arange(20) == 7, np.nan, 1)[:, None, None], v),
+            "entry 7 .*NaN",
+        ),
+        (
+            lambda j, v: (j, v * np.where(np.arange(20) == 7, np.nan, 1)[:, None, None]),
+            "entry 7 .*NaN",
+        ),
+    ],
+)
+def test_a_wrong_count_shape_or_nan_is_an_error(case, truth, tmp_path, change, message):
+    write_prediction(tmp_path / "pred.json", *change(*case[:2]))
+    with pytest.raises(UserError, match=message):
+        score_files(tmp_path / "pred.json", truth)
+
+
+def test_a_truth_of_two_releases_is_an_error(case, tmp_path):
+    write_truth(tmp_path / "a", case[2], case[3][:19])
+    write_prediction(tmp_path / "pred.json", *case[:2])
+    with pytest.raises(UserError, match="same release"):
+        score_files(tmp_path / "pred.json", tmp_path / "a")
+    write_truth(tmp_path / "b", *case[2:], names=NAMES[:3])
+    with pytest.raises(UserError, match=r"evaluation\.txt names 3"):
+        score_files(tmp_path / "pred.json", tmp_path / "b")
+    with pytest.raises(UserError, match=r"evaluation_xyz\.json: cannot be read"):
+        score_files(tmp_path / "pred.json", tmp_path / "nowhere")

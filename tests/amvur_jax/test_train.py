@@ -1,0 +1,205 @@
+"""Training, checkpoints, evaluation and prediction, end to end on a tiny network and data set."""
+
+import dataclasses
+import json
+import shutil
+import zipfile
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from tensorboard_events import scalars
+from tiny import tiny_config
+from trees import write_ho3d
+
+from amvur_jax import checkpoint, configuration, inference
+from amvur_jax.data.readers.ho3d import HO3D
+from amvur_jax.errors import UserError
+from amvur_jax.evaluate import evaluate
+from amvur_jax.predict import parse_box, predict
+from amvur_jax.score import score_files
+from amvur_jax.train import train
+from amvur_jax.training import log
+from amvur_jax.training.validation import Validator
+
+
+@pytest.fixture(scope="module")
+def compiled_at():
+    """How many programs had been compiled at each step of `run`."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def run(tree, compiled_at, tmp_path_factory):
+    """A run of four steps, and the parameters that it ended with."""
+    folder = tmp_path_factory.mktemp("run")
+    compiled, add = [], log.Journal.add
+
+    def counted(self, step, metrics):
+        add(self, step, metrics)
+        compiled_at[step] = len(compiled)
+
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log.Journal, "add", counted)
+        return folder, train(tiny_config(tree, picture_every=4), folder)
+
+
+def test_a_run_leaves_what_others_rely_on(run):
+    folder, model = run
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["config"]["train"]["steps"] == 4
+    assert manifest["launches"][0]["devices"]["count"] == len(jax.devices())
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"2", "4"}
+    shapes = jax.tree.map(checkpoint.as_shape, model)
+    restored = checkpoint.restore_model(folder, shapes)
+    assert isinstance(restored, dict)
+    jax.tree.map(np.testing.assert_array_equal, restored, model)
+    logged = scalars(folder / "tensorboard")
+    assert {step for step, _ in logged["train/total"]} == {1, 2, 3, 4}
+    promised = ("p_joints_2d", "photometric", "learning_rate", "gradient_norm", "skipped")
+    promised += ("images_per_second", "data_wait_share")
+    assert {f"train/{name}" for name in promised} <= set(logged)
+    assert [step for step, _ in logged["predictions"]] == [4]
+
+
+def test_started_again_it_goes_on_to_the_same_parameters(run, tree, tmp_path):
+    folder, straight = run
+    # the schedule must be that of four steps: stop by taking the later checkpoint away
+    shutil.copytree(folder, tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "checkpoints" / "4")
+    again = train(tiny_config(tree), tmp_path / "again")
+    jax.tree.map(np.testing.assert_array_equal, again, straight)
+
+
+def test_training_moves_every_parameter_that_the_weak_loss_reaches(run, tree):
+    _, model = run
+    config = configuration.to_dict(tiny_config(tree))
+    before = inference.untrained(config).state["params"]
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, model["params"])
+    still = {
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(moved)
+        if not leaf
+    }
+    # the weak-perspective heads have no part in this mode, nor have steps where means are used;
+    # a key's bias cancels in the softmax; only vertex labels reach the offsets of their variances
+    unused = ("prior/weak_camera", "prior/step_", "spread/vertex_offset")
+    assert not {n for n in still if not n.startswith(unused) and not n.endswith("key/bias")}
+
+
+def test_init_from_starts_from_those_parameters(run, tree, tmp_path):
+    folder, _ = run
+    config = tiny_config(tree, checkpoint_every=1, keep=4)
+    config.init_from = str(folder / "checkpoints" / "2")
+    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    want = checkpoint.restore_model(config.init_from, shapes)["params"]
+    train(config, tmp_path)
+    # the learning rate of the first step, of a warm-up of one, is 0
+    found = checkpoint.restore_model(tmp_path / "checkpoints" / "1", shapes)["params"]
+    jax.tree.map(np.testing.assert_array_equal, found, want)
+
+
+def test_evaluate_writes_the_official_archive_and_scores(run, tree, tmp_path):
+    predictor = inference.load(run[0])
+    scores = evaluate(predictor, tmp_path, batch_size=2, calibrate=run[0])
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "pred.zip",
+        "scores.json",
+        "scores.txt",
+        "pck.png",
+        "report.html",
+    }
+    # the scores are those of the script for the file that was written, to the last digit
+    again = score_files(tmp_path / "pred.zip", tree).summary()
+    assert {name: scores[name] for name in again} == again
+    # and those on the device, during training, agree
+    config = tiny_config(tree)
+    config.eval.samples = 0
+    validate = Validator(predictor.network, predictor.hand, config)
+    for key, value in validate(run[1]).items():
+        assert value == pytest.approx(scores[key], abs=2e-3), key
+    # the temperature stays with the checkpoint
+    assert inference.load(run[0]).temperature == scores["uncertainty"]["temperature"]
+    newest = run[0] / "checkpoints" / "4" / "calibration.json"
+    newest.write_text("{}")
+    with pytest.raises(UserError, match=r"calibration\.json: holds no temperature"):
+        inference.load(run[0])
+    newest.unlink()
+    joints, vertices = json.loads(zipfile.ZipFile(tmp_path / "pred.zip").read("pred.json"))
+    assert np.shape(joints) == (3, 21, 3)
+    assert np.shape(vertices) == (3, 778, 3)
+    wrists = [HO3D(tree, "evaluation").frame(i).wrist_cam for i in range(3)]
+    np.testing.assert_allclose(np.array(joints)[:, 0], np.array(wrists) * [1, -1, -1], atol=2e-6)
+    assert json.loads((tmp_path / "scores.json").read_text()) == scores
+    truth = np.array(json.loads((tree / "evaluation_xyz.json").read_text()))
+    want = 100 * np.linalg.norm(np.array(joints) - truth, axis=-1).mean()
+    assert scores["xyz_mean3d"] == pytest.approx(want, abs=1e-3)
+
+
+def test_without_ground_truth_the_archive_is_written_all_the_same(run, tmp_path):
+    write_ho3d(tmp_path / "tree", train=2, evaluation=1, ground_truth=False)
+    assert evaluate(inference.load(run[0]), tmp_path / "out", tmp_path / "tree") is None
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"pred.zip"}
+
+
+def test_predict_writes_overlay_mesh_and_numbers(run, tree, tmp_path):
+    predictor = inference.load(run[0])
+    frame = HO3D(tree, "evaluation").frame(0)
+    picture = next((tree / "evaluation").glob("*/rgb/0000.png"))
+    calibrated = dataclasses.replace(predictor, temperature=4.0)
+    (overlay, obj, numbers), told = predict(calibrated, picture, tmp_path, frame.box)
+    assert cv2.imread(str(overlay)).shape[1] > 5 * 224
+    arrays = np.load(numbers)
+    lines = obj.read_text().splitlines()
+    vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
+    np.testing.assert_allclose(vertices, arrays["prior_vertices_mu"] * [1, -1, -1], atol=1e-6)
+    assert sum(line.startswith("f ") for line in lines) == len(predictor.hand.faces)
+    # the 2D joints are the projection of the joints by the camera that is written beside them
+    image = arrays["prior_joints_mu"] @ arrays["K_crop"].T
+    np.testing.assert_allclose(
+        image[:, :2] / image[:, 2:] / 32, arrays["prior_joints_2d_mu"], atol=1e-4
+    )
+    # 1000 sqrt(T e^l): the head gives every coordinate of a point the same variance
+    want = 1000 * 2 * np.exp(arrays["spread_joints"] / 2)
+    np.testing.assert_allclose(arrays["joints_sigma_mm"], want, rtol=1e-5)
+    assert arrays["vertices_sigma_mm"].shape == (778,)
+    assert "(calibrated)" in told
+    assert f"index {np.sqrt((want[5:9] ** 2).mean()):.0f}" in told
+    assert {"posterior_vertices_log_var", "camera_log_var", "faces", "crop"} <= set(arrays)
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "5,5,1,9", "nan,0,1,1"])
+def test_a_bad_box_is_named(box):
+    with pytest.raises(UserError, match=f"--box={box}"):
+        parse_box(box)
+
+
+def test_a_box_off_the_picture_writes_nothing(run, tree, tmp_path):
+    picture = next((tree / "evaluation").glob("*/rgb/0000.png"))
+    with pytest.raises(UserError, match="640 x 480"):
+        predict(inference.load(run[0]), picture, tmp_path / "out", np.array([900.0, 0, 999, 99]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_architecture_is_refused_and_nothing_is_lost(run, tree):
+    folder, _ = run
+    before = (folder / "manifest.json").read_bytes()
+    config = tiny_config(tree)
+    config.model.layers = 2
+    with pytest.raises(UserError, match=r"another config\.model"):
+        train(config, folder)
+    config.init_from = str(folder)
+    with pytest.raises(UserError, match="encoder0/layers/layer1"):
+        train(config, folder.parent / "other")
+    # a start that failed leaves nothing that a corrected one trips over
+    assert not (folder.parent / "other" / "manifest.json").exists()
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_nothing_is_compiled_after_the_first_steps(run, compiled_at):
+    assert compiled_at[2] > 0
+    assert compiled_at[4] == compiled_at[2]

@@ -1,0 +1,77 @@
+"""What a run refuses, leaves out or only tells, before and in the middle of training."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from tiny import tiniest_config, tiny_config
+
+from amvur_jax import checkpoint, configuration, inference
+from amvur_jax.data.batches import train_batches
+from amvur_jax.data.readers.ho3d import HO3D
+from amvur_jax.errors import UserError
+from amvur_jax.train import train
+from amvur_jax.training import log
+
+
+def test_a_diverging_run_stops_with_the_step(tree, tmp_path):
+    config = tiniest_config(tree, learning_rate=float("nan"), warmup_steps=0, bad_steps=1)
+    config.train.checkpoint_every = 1
+    with pytest.raises(UserError, match="not finite at step 2"):
+        train(config, tmp_path)
+    left = [json.loads((tmp_path / "bad_steps" / f"{n}.json").read_text()) for n in (1, 2)]
+    names = HO3D(tree).names
+    for n, record in enumerate(left):
+        batches = train_batches(HO3D(tree), 32, 2, seed=0, start_step=n)
+        assert record["frames"] == [names[i] for i in next(batches)["index"]]
+    # nothing of it is in what was saved, perhaps before the host knew of step 2
+    saved = [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    assert "1" in {p.name for p in saved}
+    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    for path in saved:
+        leaves = jax.tree.leaves(checkpoint.restore_model(path, shapes))
+        assert all(np.isfinite(leaf).all() for leaf in leaves)
+
+
+def test_the_host_reads_no_metrics_that_are_not_there(tmp_path):
+    class Slow:
+        read = 0
+
+        def copy_to_host_async(self):
+            pass
+
+        def is_ready(self):
+            return False
+
+        def __array__(self, *args, **kwargs):
+            Slow.read += 1
+            return np.float32(0)
+
+    settings = tiny_config("").train
+    metrics = {n: Slow() for n in ("total", "skipped", "skipped_in_a_row")} | {"frames": {}}
+    diary = log.Journal(tmp_path, settings, 0, None)
+    for step in range(1, 5):
+        diary.add(step, dict(metrics))
+    assert Slow.read == 0
+    diary.flush()
+    assert Slow.read == 12
+    diary.close()
+
+
+def test_a_dry_run_tells_what_it_takes_and_writes_nothing(tree, tmp_path, capsys):
+    config = tiny_config(tree)
+    assert train(config, tmp_path / "run", dry_run=True) is None
+    shown = capsys.readouterr().out
+    state = inference.untrained(configuration.to_dict(config)).state
+    count = sum(leaf.size for leaf in jax.tree.leaves(state["params"]))
+    assert f"{count:,}" in shown
+    for word in ("GFLOP", "MiB of temporaries", "uint8[2, 32, 32, 3]"):
+        assert word in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_samples_than_frames_is_refused_before_anything_is_written(tree, tmp_path):
+    with pytest.raises(UserError, match=r"config\.train\.batch_size: 64"):
+        train(tiny_config(tree, batch_size=64), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,121 @@
+"""Every loss against its recorded value and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+from amvur_jax.models import cameras
+from amvur_jax.training import losses
+
+pytestmark = pytest.mark.usefixtures("highest_precision")
+
+
+@pytest.fixture(scope="module")
+def record():
+    return {name: jnp.asarray(value) for name, value in reference.load("losses").items()}
+
+
+def channels_last(images):
+    return images.transpose(0, 2, 3, 1)
+
+
+def photo(mask):
+    def loss(a, b):
+        return losses.photometric(channels_last(a), channels_last(b), mask[:, 0])
+
+    return loss
+
+
+def weak_reconstruction(r, camera, pose, vertices, joints, joints_2d):
+    """The weakly supervised data terms as they were recorded together."""
+    K = cameras.intrinsics(camera, 224)
+    target, valid = r["gt2d"][..., :2], r["gt2d"][..., 2]
+    regressor = reference.hand().joint_regressor_21("amvur")
+    predictions = [cameras.project(regressor @ vertices, K) / 224]
+    predictions += [cameras.project(joints, K) / 224, joints_2d]
+    data = sum(losses.keypoint_2d(p, target, valid) for p in predictions)
+    return data + 0.02 * losses.tsa_pose(pose)
+
+
+def camera_target(r):
+    return cameras.camera_from_intrinsics(r["Ks_gt"], 224)
+
+
+# recorded name: (record -> loss of the arguments, names of the recorded arguments)
+LOSSES = {
+    "keypoint_2d": (
+        lambda r: lambda p: losses.keypoint_2d(p, r["gt2d"][..., :2], r["gt2d"][..., 2]),
+        ("pred2d",),
+    ),
+    "keypoint_3d": (
+        lambda r: lambda p: losses.keypoint_3d(p, r["gt3d"][..., :3], r["gt3d"][..., 3], r["has"]),
+        ("pred3d",),
+    ),
+    "vertices": (lambda r: lambda p: losses.vertex_l1(p, r["gtv"], r["has"]), ("predv",)),
+    "pose_var": (lambda r: losses.pose_var, ("jv_var",)),
+    "KLD_vertices": (
+        lambda r: lambda *gaussians: losses.kl_gaussian(*gaussians, "abs"),
+        ("predv", "v_lv", "pv_mu", "pv_lv"),
+    ),
+    "KLD_3d_joints": (lambda r: losses.kl_joints, ("j_mu", "j_lv", "pj_mu", "pj_lv")),
+    "KLD_2d_joints": (lambda r: losses.kl_2d_unit, ("k2_mu", "k2_lv", "k2_prior")),
+    "KLD_camera": (
+        lambda r: lambda mu, log_var: losses.kl_camera(mu, log_var, camera_target(r)),
+        ("cam_mu", "cam_lv"),
+    ),
+    "photo": (lambda r: photo(r["mask"]), ("imA", "imB")),
+    "photo_same": (lambda r: lambda a: photo(r["mask"])(a, r["imA"]), ("imA",)),
+    "photo_empty": (lambda r: lambda a: photo(r["mask0"])(a, r["imB"]), ("imA",)),
+    "tsa_pose": (lambda r: losses.tsa_pose, ("tsa",)),
+    "reconstruction": (
+        lambda r: lambda *a: weak_reconstruction(r, *a),
+        ("cam_mu", "tsa", "predv", "xyz", "pred2d"),
+    ),
+    "keypoint_3d_none": (
+        lambda r: lambda p: losses.keypoint_3d(p, r["gt3d"][..., :3], r["gt3d"][..., 3], r["has0"]),
+        ("pred3d",),
+    ),
+    "vertices_none": (lambda r: lambda p: losses.vertex_l1(p, r["gtv"], r["has0"]), ("predv",)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_and_gradients_equal_the_recorded_ones(record, name):
+    make, arguments = LOSSES[name]
+    numbers = tuple(range(len(arguments)))
+    values = [record[a] for a in arguments]
+    value, gradients = jax.value_and_grad(make(record), numbers)(*values)
+    np.testing.assert_allclose(value, record[f"loss_{name}"].squeeze(), rtol=1e-5, atol=1e-7)
+    for argument, gradient in zip(arguments, gradients):
+        # nobody annotated: the recorded constant has no gradient, ours is zero
+        expected = record.get(f"grad_{name}__{argument}", jnp.zeros_like(gradient))
+        atol = 1e-6 * float(jnp.abs(expected).max())
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=atol, err_msg=argument)
+
+
+def test_every_recorded_loss_is_compared(record):
+    assert {name[5:] for name in record if name.startswith("loss_")} == set(LOSSES)
+
+
+def test_divergence_of_a_gaussian_and_itself_is_zero_and_otherwise_positive():
+    g = np.random.default_rng(0)
+    mu, log_var, other, other_log_var = jnp.asarray(g.standard_normal((4, 5, 21, 3)), jnp.float32)
+    assert float(losses.kl_gaussian(mu, log_var, mu, log_var)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.kl_gaussian(mu, log_var, other, other_log_var)) > 0.1
+    gradients = jax.grad(losses.kl_gaussian, (0, 1, 2, 3))(mu, log_var, mu, log_var)
+    np.testing.assert_allclose(jnp.stack(gradients), 0, atol=1e-6)
+
+
+def test_divergence_equals_an_integral():
+    """KL(q || p) of two scalar Gaussians by quadrature, in float64."""
+    x = np.linspace(-20, 20, 400_001)
+
+    def log_density(mu, log_var):
+        return -0.5 * (np.log(2 * np.pi) + log_var + (x - mu) ** 2 * np.exp(-log_var))
+
+    log_q, log_p = log_density(0.3, -0.4), log_density(-0.5, 0.7)
+    integral = np.sum(np.exp(log_q) * (log_q - log_p)) * (x[1] - x[0])
+    ours = losses.kl_gaussian(*(jnp.full((1, 1, 1), v) for v in (0.3, -0.4, -0.5, 0.7)))
+    assert float(ours) == pytest.approx(integral, rel=1e-5)

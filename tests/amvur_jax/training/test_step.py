@@ -1,0 +1,150 @@
+"""The training step: what its options change and what they leave, and what a bad batch cannot do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tiny import tiniest_config
+from trees import write_ho3d
+
+from amvur_jax import configuration
+from amvur_jax.data.batches import train_batches
+from amvur_jax.data.readers.ho3d import HO3D
+from amvur_jax.runtime import devices
+from amvur_jax.training.optimizer import moving_average, scaled_to_norm
+from amvur_jax.training.step import changed_if, init_state, make_step
+
+RATE = 0.01
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory):
+    root = tmp_path_factory.mktemp("ho3d")
+    write_ho3d(root, train=4, evaluation=1)
+    return jax.device_put(next(train_batches(HO3D(root), 32, 4, seed=0)))
+
+
+def step_of(batch, dtype="float32", **settings):
+    """(fresh state, step) of the smallest network with plain gradient descent, a step's rate RATE."""
+    config = tiniest_config("", batch_size=4, warmup_steps=0, learning_rate=RATE, steps=10**6)
+    config.train.update(settings)
+    config.model.dtype = dtype
+    make = (configuration.network, configuration.loss, configuration.hand)
+    network, loss, hand = (part(config) for part in make)
+    optimizer, mesh = optax.identity(), devices.make_mesh(jax.devices()[:1])
+    state = jax.jit(lambda key: init_state(network, optimizer, config.train, key))(
+        jax.random.key(0)
+    )
+    shardings = devices.of_state(state, mesh)
+    step = make_step(network, hand, loss, optimizer, config.train, 0, mesh, shardings)
+    return jax.device_get(state), lambda state, batch: step(jax.device_put(state), batch, 0)
+
+
+@pytest.fixture(scope="module")
+def frozen(batch):
+    """A step of the whole batch with frozen BatchNorm: before, after, metrics."""
+    state, step = step_of(batch, freeze_batch_norm=True)
+    after, metrics = step(state, batch)
+    return state, jax.device_get(after), jax.device_get(metrics)
+
+
+def difference(a, b):
+    """Norm of the difference of two trees."""
+    return float(optax.tree.norm(jax.tree.map(np.subtract, a, b)))
+
+
+def norms(params):
+    """The BatchNorm parameters, as {path: array}."""
+    leaves = jax.tree_util.tree_leaves_with_path(params["backbone"])
+    return {str(path): leaf for path, leaf in leaves if "'norm'" in str(path)}
+
+
+def test_frozen_batch_norm_stays_and_the_rest_moves(frozen):
+    before, after, _ = frozen
+    same = jax.tree.map(np.array_equal, before["model"], after["model"])
+    assert all(jax.tree.leaves(same["batch_stats"]))
+    assert norms(same["params"]) and all(norms(same["params"]).values())
+    assert not same["params"]["backbone"]["stem1"]["conv"]["kernel"]
+
+
+def test_a_step_of_descent_is_the_gradient_times_the_rate(frozen):
+    before, after, metrics = frozen
+    moved = difference(before["model"]["params"], after["model"]["params"])
+    assert moved == pytest.approx(RATE * metrics["gradient_norm"], rel=1e-3)
+    assert metrics["learning_rate"] == pytest.approx(RATE)
+    assert (metrics["frames"]["index"] >= 0).all() and len(metrics["frames"]["index"]) == 4
+
+
+@pytest.fixture(scope="module")
+def in_parts(batch):
+    """The same step in two parts, rematerialised, averaged: (state, step)."""
+    return step_of(batch, freeze_batch_norm=True, accumulate=2, remat=True, ema_decay=0.9)
+
+
+def test_two_parts_and_rematerialisation_change_nothing_but_rounding(frozen, in_parts, batch):
+    before, whole, metrics = frozen
+    state, step = in_parts
+    after, again = step(state, batch)
+    size = difference(before["model"]["params"], whole["model"]["params"])
+    assert difference(after["model"]["params"], whole["model"]["params"]) < 1e-4 * size
+    # every sample has all labels, so that the mean of two means is the mean
+    assert float(again["total"]) == pytest.approx(float(metrics["total"]), rel=1e-5)
+
+
+def test_the_average_follows_at_its_decay(in_parts, batch):
+    state, step = in_parts
+    once = jax.device_get(step(state, batch)[0])
+    start, params = state["average"], once["model"]["params"]
+    want = jax.tree.map(lambda a, p: 0.1 * a + 0.9 * p, start, params)  # (1 + 0) / (10 + 0)
+    assert difference(once["average"], want) < 1e-3 * difference(start, params)
+    late = moving_average({"w": jnp.array(1.0)}, {"w": jnp.array(2.0)}, 10**6, 0.9)
+    assert float(late["w"]) == pytest.approx(1.1)
+
+
+def test_what_is_not_finite_never_enters(in_parts, batch):
+    state, step = in_parts
+    bad = batch | {"joints_2d": batch["joints_2d"].at[1, 3, 0].set(jnp.nan)}
+    after, metrics = step(state, bad)
+    assert not np.isfinite(metrics["total"])
+    assert (int(after["step"]), int(after["skipped"]), int(after["skipped_in_a_row"])) == (1, 1, 1)
+    for part in ("model", "average", "optimizer"):
+        jax.tree.map(np.testing.assert_array_equal, after[part], state[part])
+    after, metrics = step(jax.device_get(after), batch)
+    assert (int(after["skipped"]), int(after["skipped_in_a_row"])) == (1, 0)
+    assert difference(after["model"]["params"], state["model"]["params"]) > 0
+
+
+@pytest.mark.parametrize("branch", [True, False])
+@pytest.mark.parametrize("value", [4.0, -1.0])
+def test_a_donated_state_is_changed_where_the_step_is_fine_and_else_kept(branch, value):
+    def root(fine, x):
+        return changed_if(fine, jnp.sqrt, x, branch)  # of what is not fine: NaN
+
+    state = jnp.full((3, 2), value)
+    after = jax.jit(root, donate_argnums=1)(jnp.array(value > 0), state)
+    np.testing.assert_array_equal(after, np.full((3, 2), 2.0 if value > 0 else value))
+
+
+@pytest.mark.slow
+def test_bfloat16_computes_and_everything_kept_is_float32(frozen, batch):
+    metrics = frozen[2]
+    state, step = step_of(batch, dtype="bfloat16", freeze_batch_norm=True, clip_norm=1e-3)
+    after, again = step(state, batch)
+    assert {leaf.dtype for leaf in jax.tree.leaves(after["model"])} == {np.dtype("float32")}
+    for name in ("total", "gradient_norm"):
+        assert again[name].dtype == np.float32
+        # eight bits of mantissa: near what float32 says, and not the same
+        assert float(again[name]) == pytest.approx(float(metrics[name]), rel=0.05)
+    assert again["gradient_norm"] != metrics["gradient_norm"]
+    moved = difference(after["model"]["params"], state["model"]["params"])
+    assert moved == pytest.approx(RATE * 1e-3, rel=1e-2)
+
+
+def test_clipping_keeps_the_direction():
+    gradients = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
+    clipped = scaled_to_norm(gradients, jnp.array(5.0), 1.0)
+    assert [float(clipped[k][0]) for k in "ab"] == pytest.approx([0.6, 0.8])
+    for largest in (0.0, 10.0):
+        same = scaled_to_norm(gradients, jnp.array(5.0), largest)
+        jax.tree.map(np.testing.assert_array_equal, same, gradients)
