@@ -10,7 +10,6 @@ A checkpoint is written beside its place and renamed when it is whole, while tra
 import contextlib
 import json
 import logging
-import os
 import pathlib
 
 import flax.serialization
@@ -19,6 +18,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.whole import write_json
 
 CALIBRATION = "calibration.json"
 
@@ -229,22 +229,30 @@ def restore_state(path, shapes):
         target = shapes["average"] if item == "average" else shapes["model"]
         restored = _restore(folder, step, item, target)
         state["average"] = restored if item == "average" else restored["params"]
-    training = _restore(folder, step, "training", _training(shapes))
+    training = _restore_training(folder, step, _training(shapes))
     rest = {name: value for name, value in shapes.items() if name not in state}
     state |= flax.serialization.from_state_dict(rest, training)
     return state, _read_json(folder, step, "place")
+
+
+def _restore_training(folder, step, shapes):
+    with open_manager(folder) as checkpoints:
+        stored = _tree(checkpoints.item_metadata(step)["training"])
+    if "mu" not in stored["optimizer"]:
+        return _restore(folder, step, "training", shapes)
+    # Of version 0.1: Adam's state alone, which now has its place in a chain.
+    (place,) = (name for name, part in shapes["optimizer"].items() if "mu" in part)
+    alone = shapes | {"optimizer": shapes["optimizer"][place]}
+    training = _restore(folder, step, "training", alone)
+    chain = shapes["optimizer"] | {place: training["optimizer"]}
+    return training | {"optimizer": chain}
 
 
 def write_calibration(path, values):
     """Write the calibration of a checkpoint, a dictionary with "temperature", beside its parameters."""
     folder, step = find(path)
     file = folder / str(step) / CALIBRATION
-    try:
-        temporary = file.with_suffix(".partial")
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
-        os.replace(temporary, file)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written ({error.strerror})") from error
+    write_json(file, values)
 
 
 def read_calibration(path):

@@ -1,16 +1,77 @@
 """From an ml_collections config, or the one stored with a checkpoint, to the parts that it describes."""
 
 import dataclasses
+import math
 
 from ml_collections import ConfigDict
 
 import mano_jax
+from amvur_jax.configs import default
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.errors import UserError
 from amvur_jax.models.amvur import AmvurConfig
 from amvur_jax.models.functional import Network
 from amvur_jax.models.hrnet import HRNetSize
-from amvur_jax.training.objective import TERMS, LossConfig
+from amvur_jax.training.objective import LossConfig
+
+
+def check(config):
+    """Refuse a config that would train something else than what was meant, or nothing.
+
+    Args:
+      config: a whole one, ConfigDict or nested dictionary, as amvur_jax.configs.default makes it.
+    Raises:
+      UserError: a field is missing, unknown, or not what default.LIMITS and default.AGREEMENTS allow;
+        field, value and choices are named.
+    """
+    config = ConfigDict(to_dict(config))
+    fields, known = _flat(config), _flat(default.get_config())
+    for name in known.keys() | fields.keys():
+        if name not in fields:
+            raise UserError(f"config.{name}: is missing; start from configs/default.py")
+        if name not in known:
+            raise UserError(
+                f"config.{name}: there is no such field; configs/default.py has all of them"
+            )
+    for name, limits in default.LIMITS.items():
+        _check_field(f"config.{name}", fields[name], known[name], limits)
+    for name, agree, remedy in default.AGREEMENTS:
+        if not agree(config):
+            raise UserError(f"config.{name}: {fields[name]!r} does not fit: {remedy}")
+
+
+def _check_field(name, value, usual, limits):
+    if isinstance(limits[0], str):
+        if value not in limits:
+            raise UserError(f"{name}: {value!r} is not known; use {_either(limits)}")
+        return
+    low, high = limits
+    several = isinstance(usual, tuple)
+    values = value if several else (value,)
+    if several and len(value) != len(usual):
+        raise UserError(f"{name}: {value!r} has {len(value)} numbers; give {len(usual)}")
+    for number in values:
+        if number is None and usual is None:
+            continue  # a placeholder that is not filled
+        if not (math.isfinite(number) and low <= number <= high):
+            wanted = f"from {low:g}" + (f" to {high:g}" if high < math.inf else " on")
+            wanted = "that are finite" if low == -math.inf else wanted
+            raise UserError(f"{name}: {value!r} is out of range; give numbers {wanted}")
+
+
+def _either(words):
+    return " or ".join(repr(word) for word in words)
+
+
+def _flat(config, prefix=""):
+    """{"train.steps": value} of nested ConfigDicts."""
+    fields = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            fields |= _flat(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = value
+    return fields
 
 
 def build(kind, fields, where):
@@ -31,44 +92,20 @@ def network(config):
     """The Network of config["model"]."""
     model = dict(to_dict(config)["model"])
     model["backbone"] = build(HRNetSize, model.get("backbone", {}), "config.model.backbone")
-    built = build(AmvurConfig, model, "config.model")
-    if built.camera not in ("perspective", "weak_perspective"):
-        raise UserError(
-            f"config.model.camera: {built.camera!r} is not known; use 'perspective' or "
-            "'weak_perspective'"
-        )
-    if built.dtype not in ("float32", "bfloat16"):
-        raise UserError(
-            f"config.model.dtype: {built.dtype!r} is not known; use 'float32' or 'bfloat16'"
-        )
-    if built.image_size % 32:
-        raise UserError(f"config.model.image_size: {built.image_size} is not a multiple of 32")
-    return Network(built)
+    return Network(build(AmvurConfig, model, "config.model"))
 
 
 def loss(config):
     """The LossConfig of config["loss"]."""
-    built = build(LossConfig, to_dict(config)["loss"], "config.loss")
-    if built.mode not in TERMS:
-        raise UserError(f"config.loss.mode: {built.mode!r} is not known; use {' or '.join(TERMS)}")
-    if built.data_term not in ("sample", "mu"):
-        raise UserError(f"config.loss.data_term: {built.data_term!r}; use 'sample' or 'mu'")
-    camera = to_dict(config)["model"]["camera"]
-    expected = "perspective" if built.mode == "weak" else "weak_perspective"
-    if camera != expected:
-        raise UserError(f"config.loss.mode {built.mode!r} needs config.model.camera {expected!r}")
-    if built.nll and not to_dict(config)["model"].get("spread_head"):
-        raise UserError("config.loss.nll trains the spread head: set config.model.spread_head=True")
-    return built
+    return build(LossConfig, to_dict(config)["loss"], "config.loss")
 
 
 def augmentation(config):
     """The Augmentation of config["data"]."""
     data = to_dict(config)["data"]
-    fields = {"jitter_px": data["jitter_px"], **data["augment"]}
-    built = build(Augmentation, fields, "config.data.augment")
-    built.check("config.data.augment")
-    return built
+    return build(
+        Augmentation, {"jitter_px": data["jitter_px"], **data["augment"]}, "config.data.augment"
+    )
 
 
 def hand(config):

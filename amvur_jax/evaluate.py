@@ -12,12 +12,13 @@ from tqdm import tqdm
 from amvur_jax import checkpoint
 from amvur_jax.data.batches import evaluation_batches
 from amvur_jax.data.frame import project
+from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.views import Share
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_json
 from amvur_jax.predictions.spool import Parts, PartWriter
-from amvur_jax.predictions.writer import LAYOUTS, PredictionWriter, official
+from amvur_jax.predictions.writer import PredictionWriter, official
 from amvur_jax.score import write_scores
 from amvur_jax.scoring import report, uncertainty
 from amvur_jax.scoring.tables import score
@@ -129,7 +130,7 @@ def incomplete(dataset):
 
 def write_predictions(records, path, layout):
     """Write pred.zip from the records of a whole split."""
-    moved = LAYOUTS[layout] == "ho3d"
+    moved = LAYOUTS[layout].official.on_wrist
     with PredictionWriter(path, len(records), layout) as writer:
         for record in tqdm(records, unit="sample", desc="pred.zip", dynamic_ncols=True, delay=2):
             wrist = record["wrist_cam"] if moved else None
@@ -144,7 +145,7 @@ def score_records(records, dataset, layout, size, temperature=None):
     """
     joints, vertices = dataset.ground_truth
     truth = official(joints, vertices[:0], layout, rounded=False)[0]
-    moved = LAYOUTS[layout] == "ho3d"
+    moved = LAYOUTS[layout].official.on_wrist
 
     def predicted(record):
         wrist = record["wrist_cam"] if moved else None
@@ -155,7 +156,7 @@ def score_records(records, dataset, layout, size, temperature=None):
         (predicted(record)[1] for record in records),
         truth,
         (official(joints[:0], v, layout, rounded=False)[1] for v in vertices),
-        LAYOUTS[layout],
+        LAYOUTS[layout].program,
         dataset.names,
     )
     scored.warnings.extend(incomplete(dataset))

@@ -6,15 +6,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType
 
 import mano_jax
-import render
 from amvur_jax import checkpoint, configuration
 from amvur_jax.models import cameras
-from amvur_jax.models.amvur import FOCAL_224, Estimate, Outputs
+from amvur_jax.models.amvur import Estimate, Outputs
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
+from amvur_jax.runtime.devices import make_mesh, over_batch, replicated
 
 
 class View(NamedTuple):
@@ -63,23 +62,18 @@ class Predictor:
 
         paint: how many get a texture and are rendered, from the first; None for all.
         """
-        images = jnp.asarray(images) if self.devices is None else self._shared(images)
+        if self.devices is None:
+            images = jnp.asarray(images)
+        else:
+            images = jax.device_put(images, over_batch(self.devices))
         return _run(self.network, self.state, self.hand, images, paint)
-
-    def _shared(self, images):
-        spec = jax.sharding.PartitionSpec("batch")
-        return jax.device_put(images, jax.sharding.NamedSharding(self.devices, spec))
 
     def on_all_devices(self):
         """The same, each batch shared among this process's devices: their number must divide it."""
-        devices = jax.local_devices()
-        if len(devices) == 1:
+        if jax.local_device_count() == 1:
             return self
-        mesh = jax.make_mesh(
-            (len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices
-        )
-        everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-        state, hand = jax.device_put((self.state, self.hand), everywhere)
+        mesh = make_mesh(jax.local_devices())
+        state, hand = jax.device_put((self.state, self.hand), replicated(mesh))
         return dataclasses.replace(self, state=state, hand=hand, devices=mesh)
 
     def sigma(self, outputs) -> Sigma:
@@ -91,7 +85,7 @@ class Predictor:
 
     def answer(self, outputs) -> Estimate:
         """The posterior of a supervised network, the prior of a weakly supervised one (as published)."""
-        return outputs.posterior if self.config["loss"]["mode"] == "supervised" else outputs.prior
+        return outputs.answer(self.config["loss"]["mode"])
 
     def joints_2d(self, outputs):
         """The answer's mean 2D joints (B,21,2) in [0,1] of the crop."""
@@ -106,10 +100,7 @@ class Predictor:
             vertices = self.answer(outputs).vertices.mu
         if self.network.config.camera == "perspective":
             return View(vertices, cameras.intrinsics(outputs.camera.mu, size))
-        K, shift = render.weak_perspective_camera(
-            outputs.camera, (size, size), FOCAL_224 * size / 224
-        )
-        shift = shift.at[:, 2].add(-vertices[..., 2].mean(-1))
+        K, shift = cameras.weak_view(vertices, outputs.camera, size)
         return View(vertices + shift[:, None], K)
 
 

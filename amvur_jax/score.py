@@ -18,7 +18,7 @@ def score_files(prediction, root, dataset="ho3d"):
     Args:
       prediction: pred.zip, pred.json or .npz.
       root: the folder of evaluation_xyz.json and evaluation_verts.json.
-      dataset: "ho3d" or "freihand".
+      dataset: a key of amvur_jax.data.layouts.PROGRAMS.
 
     Returns:
       Scored.

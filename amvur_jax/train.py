@@ -8,7 +8,7 @@ import jax
 
 from amvur_jax import checkpoint, configuration
 from amvur_jax.data.batches import train_batches
-from amvur_jax.data.open import open_dataset, open_training
+from amvur_jax.data.open import open_evaluation, open_training
 from amvur_jax.data.prefetch import DevicePrefetch
 from amvur_jax.errors import UserError
 from amvur_jax.inference import Predictor
@@ -19,7 +19,7 @@ from amvur_jax.runtime.startup import Stopwatch
 from amvur_jax.training.estimate import describe
 from amvur_jax.training.log import Journal
 from amvur_jax.training.manifest import write_manifest
-from amvur_jax.training.optimizer import learning_rate, make_optimizer
+from amvur_jax.training.optimizer import make_optimizer
 from amvur_jax.training.step import init_state, make_step, state_of
 from amvur_jax.training.stop import Stop
 from amvur_jax.training.validation import Validator
@@ -42,6 +42,7 @@ def train(config, workdir, dry_run=False):
     stopwatch = Stopwatch()
 
     # ---- parts: everything that can be wrong with the input is found here, before anything is written
+    configuration.check(config)
     with stopwatch.part("data"):
         settings = configuration.to_dict(config)
         network, loss = configuration.network(config), configuration.loss(config)
@@ -52,9 +53,9 @@ def train(config, workdir, dry_run=False):
                 f"config.train.batch_size: {config.train.batch_size} is more than the {len(dataset)} "
                 "training frames"
             )
-        learning_rate(config.train)  # complains of an unknown schedule
-        validate = Validator(network, hand, config) if config.eval.every else None
-        drawn = pictured(dataset, config) if config.train.picture_every else None
+        evaluation = open_evaluation(config.data, config.eval.root, hand)
+        validate = Validator(network, hand, evaluation, config) if config.eval.every else None
+        drawn = dataset.datasets[0] if evaluation is None else evaluation
     steps = config.train.steps
 
     # ---- mesh
@@ -78,7 +79,7 @@ def train(config, workdir, dry_run=False):
     batches = DevicePrefetch(host_batches, devices.over_batch(mesh))
 
     # ---- step: compiled before there is a state, each variant once
-    optimizer = make_optimizer()
+    optimizer = make_optimizer(config.train)
     init = functools.partial(init_state, network, optimizer, config.train)
     shapes = jax.eval_shape(init, jax.random.key(config.seed))
     shardings = devices.of_state(shapes, mesh, config.train.shard_parameters)
@@ -149,6 +150,10 @@ def train(config, workdir, dry_run=False):
         print(f"{workdir}: {note}, {where}", flush=True)
     journal = Journal(workdir, config.train, start, batches.names, writes=first)
 
+    def due(every):
+        """Whether something that is done every so many steps, and at the end, is to be done now; 0: never."""
+        return every and (done % every == 0 or done == steps)
+
     def inferred():
         """What inference would use of the state, on this process's first device."""
         model = state["model"] | {"params": state.get("average", state["model"]["params"])}
@@ -174,20 +179,17 @@ def train(config, workdir, dry_run=False):
                     batch = next(batches)
             last = done == steps or stop.asked(done)
             scores = None
-            if validate and (done % config.eval.every == 0 or done == steps):
+            if validate and due(config.eval.every):
                 with journal.paused():
                     scores = validate(inferred())
-                if config.train.best_metric not in scores:
-                    raise UserError(
-                        f"config.train.best_metric: {config.train.best_metric!r} is none of the "
-                        f"scores; use one of {', '.join(scores)}"
-                    )
                 journal.scalars("eval", scores, done)
-            if drawn and first and (done % config.train.picture_every == 0 or done == steps):
+            if due(config.train.picture_every):
                 with journal.paused():
-                    picture = overview(Predictor(network, hand, inferred(), settings), drawn, 3)
-                journal.picture("predictions", picture, done)
-            if last or scores or done % config.train.checkpoint_every == 0:
+                    model = inferred()  # which takes every process
+                    if first:
+                        picture = overview(Predictor(network, hand, model, settings), drawn, 3)
+                        journal.picture("predictions", picture, done)
+            if last or scores or due(config.train.checkpoint_every):
                 saver.save(done, state, place, scores)
             saver.check()
             if last:
@@ -215,12 +217,3 @@ def check_same_run(workdir, config):
             f"{workdir}: this run was started with another config.{changed[0]}; give the same one to "
             "go on, or another --workdir to start anew"
         )
-
-
-def pictured(dataset, config):
-    """The frames that are drawn during training: of the evaluation split where there is one."""
-    root = dataset.datasets[0].root
-    try:
-        return open_dataset(root, "evaluation")
-    except UserError:
-        return dataset.datasets[0]

@@ -35,7 +35,7 @@ def run(quick, only=""):
     """
     hand = workload.hand()
     torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
-    mesh, optimizer = devices.make_mesh(jax.devices()[:1]), make_optimizer()
+    mesh, optimizer = devices.make_mesh(jax.devices()[:1]), make_optimizer(SETTINGS)
     for size, count, dtype in workload.cases(quick, only):
         network = Network(workload.settings(size, dtype))
         init = functools.partial(init_state, network, optimizer, SETTINGS)

@@ -7,6 +7,8 @@ The other configs are short deltas over this one. Any field can be set on the co
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from mano_jax.topology import FINGERTIPS
+
 
 def get_config():
     c = ConfigDict()
@@ -91,7 +93,9 @@ def get_config():
 
     c.loss.nll = 0.0  # weight of the spread head's likelihood; it moves nothing but that head
 
-    c.eval = ConfigDict()  # scores during training, on the evaluation split
+    c.eval = ConfigDict()  # scores during training, on an evaluation split
+    # Of this data set; "" for the first of the run's that has the split.
+    c.eval.root = ""
     c.eval.every = 0  # steps between them; 0: never
     c.eval.samples = 512  # how many frames, evenly spread over the split; 0: all
     c.eval.batch_size = 32
@@ -109,9 +113,112 @@ def get_config():
     c.train.freeze_batch_norm = False  # running statistics, gains and biases stay as they start
     c.train.shard_parameters = False  # each device keeps a part of the parameters; else all of them
     c.train.bad_steps = 10  # in a row, whose loss or gradient is not finite, until the run stops
-    c.train.checkpoint_every = 1000
-    c.train.keep = 3  # newest checkpoints that stay on disk, beside the best
+    c.train.checkpoint_every = 1000  # steps; 0: at the end alone
+    c.train.keep = 3  # newest checkpoints that stay on disk, beside the best; 0: all
     c.train.best_metric = "pa_mpjpe_mm"  # of the validation scores; the lowest is the best
-    c.train.log_every = 20
+    c.train.log_every = 20  # steps between the lines in TensorBoard; 0: none
     c.train.picture_every = 500  # steps between the pictures in TensorBoard; 0: none
     return c
+
+
+# What the fields may hold: the words that one takes, or the lowest and the highest of a number (in a tuple,
+# of each number). Those that are not here take any text, or True and False. amvur_jax/configuration.py
+# refuses the rest before anything is compiled or written.
+_ANY = float("inf")
+LIMITS = {
+    "seed": (0, 2**32 - 1),
+    "data.workers": (0, 1024),
+    "data.jitter_px": (0, 1000),
+    "data.augment.rotation": (0, 180),
+    "data.augment.scale": (0, 1000),
+    "data.augment.shift": (0, 0.5),
+    "data.augment.color": (0, 1),
+    "data.augment.occlusion": (0, 1),
+    "model.image_size": (32, 4096),
+    "model.camera": ("perspective", "weak_perspective"),
+    "model.fingertips": tuple(FINGERTIPS),
+    "model.pose_components": (1, 45),
+    "model.hidden": (1, _ANY),
+    "model.outputs": (1, _ANY),
+    "model.layers": (0, _ANY),
+    "model.heads": (1, _ANY),
+    "model.texture_hidden": (1, _ANY),
+    "model.texture_layers": (0, _ANY),
+    "model.texture_heads": (1, _ANY),
+    "model.dropout": (0, 0.99),
+    "model.dtype": ("float32", "bfloat16"),
+    "model.camera_init": (-_ANY, _ANY),
+    "model.weak_camera_init": (-_ANY, _ANY),
+    "model.step_init": (-_ANY, _ANY),
+    "model.backbone.width": (1, _ANY),
+    "model.backbone.modules": (0, _ANY),
+    "model.backbone.blocks": (0, _ANY),
+    "model.backbone.stage1_blocks": (1, _ANY),
+    "model.backbone.stage1_planes": (1, _ANY),
+    "model.backbone.head_planes": (1, _ANY),
+    "model.backbone.features": (1, _ANY),
+    "loss.mode": ("weak", "supervised"),
+    "loss.data_term": ("sample", "mu"),
+    "loss.norm": ("l2", "l1"),
+    "loss.tsa_pose": (0, _ANY),
+    "loss.kl": (0, _ANY),
+    "loss.kl_vertices_distance": ("abs", "square"),
+    "loss.kl_2d": ("prior", "unit"),
+    "loss.photometric": (0, _ANY),
+    "loss.photometric_from": (0, 1),
+    "loss.photometric_samples": (0, _ANY),
+    "loss.keypoint_map": (0, _ANY),
+    "loss.coefficients": (0, _ANY),
+    "loss.nll": (0, _ANY),
+    "eval.every": (0, _ANY),
+    "eval.samples": (0, _ANY),
+    "eval.batch_size": (1, _ANY),
+    "train.batch_size": (1, _ANY),
+    "train.steps": (1, _ANY),
+    "train.learning_rate": (0, _ANY),
+    "train.schedule": ("step", "cosine"),
+    "train.warmup_steps": (0, _ANY),
+    "train.clip_norm": (0, _ANY),
+    "train.accumulate": (1, _ANY),
+    "train.ema_decay": (0, 0.999999),
+    "train.bad_steps": (0, _ANY),
+    "train.checkpoint_every": (0, _ANY),
+    "train.keep": (0, _ANY),
+    "train.log_every": (0, _ANY),
+    "train.picture_every": (0, _ANY),
+}
+# Fields that must agree: one of them, a function of the config that is true where they do, what to do else.
+AGREEMENTS = (
+    ("model.image_size", lambda c: c.model.image_size % 32 == 0, "give a multiple of 32"),
+    ("model.outputs", lambda c: c.model.outputs[-1] == 3, "the last is 3: x, y, z"),
+    (
+        "model.heads",
+        lambda c: not any(width % c.model.heads for width in c.model.hidden),
+        "it must divide each of config.model.hidden",
+    ),
+    (
+        "model.texture_heads",
+        lambda c: c.model.texture_hidden % c.model.texture_heads == 0,
+        "it must divide config.model.texture_hidden",
+    ),
+    (
+        "model.camera",
+        lambda c: (c.loss.mode == "weak") == (c.model.camera == "perspective"),
+        "config.loss.mode 'weak' needs 'perspective', 'supervised' needs 'weak_perspective'",
+    ),
+    (
+        "loss.keypoint_map",
+        lambda c: not c.loss.keypoint_map or c.model.keypoint_head,
+        "it trains the keypoint head: set config.model.keypoint_head=True",
+    ),
+    (
+        "loss.nll",
+        lambda c: not c.loss.nll or c.model.spread_head,
+        "it trains the spread head: set config.model.spread_head=True",
+    ),
+    (
+        "train.warmup_steps",
+        lambda c: c.train.warmup_steps <= c.train.steps,
+        "it is more than config.train.steps",
+    ),
+)

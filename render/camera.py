@@ -28,7 +28,7 @@ def ndc_per_pixel(image_size: tuple[int, int]) -> float:
     return 2.0 / min(image_size)
 
 
-def project(points_cam: jax.Array, K: jax.Array) -> tuple[jax.Array, jax.Array]:
+def project(points_cam: jax.Array, K: jax.Array) -> jax.Array:
     """Projects points to pixels; points at or behind the camera plane give finite rubbish.
 
     Args:
@@ -36,16 +36,15 @@ def project(points_cam: jax.Array, K: jax.Array) -> tuple[jax.Array, jax.Array]:
       K: (..., 3, 3) intrinsics, px.
 
     Returns:
-      pixels (..., N, 2) px and depth (..., N) m; a point counts only where depth > NEAR.
+      (..., N, 2) px; a point counts only where its depth exceeds NEAR.
     """
     depth = points_cam[..., 2]
     safe_depth = jnp.where(depth > NEAR, depth, 1.0)
     rays = points_cam / safe_depth[..., None]
     # Full float32: an accelerator's default precision is off by tenths of a pixel.
-    pixels = jnp.einsum(
+    return jnp.einsum(
         "...ij,...nj->...ni", K[..., :2, :], rays, precision=jax.lax.Precision.HIGHEST
     )
-    return pixels, depth
 
 
 def pixel_rays(K: jax.Array) -> jax.Array:

@@ -36,7 +36,7 @@ def screen_corners(
       (N, F, 9) x and y in px and depth in m of the three corners, N images, and the batch's shape.
     """
     batch = jnp.broadcast_shapes(vertices_cam.shape[:-2], faces.shape[:-2], K.shape[:-2])
-    pixels, depth = project(vertices_cam, K)
+    pixels, depth = project(vertices_cam, K), vertices_cam[..., 2]
     screen = jnp.concatenate([pixels, depth[..., None]], axis=-1)
     corners = take_vertices(screen, faces, batch)
     return corners.reshape(math.prod(batch), faces.shape[-2], 9), batch

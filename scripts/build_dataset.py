@@ -13,11 +13,11 @@ from absl import flags
 import mano_jax
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.build_records import REACH, Settings, build, summary_text
-from amvur_jax.data.open import LAYOUTS
+from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.readers.records import REPORT
 from amvur_jax.runtime import cli
 
-_DATASET = flags.DEFINE_enum("dataset", None, LAYOUTS, "What the source is.")
+_DATASET = flags.DEFINE_enum("dataset", None, list(LAYOUTS), "What the source is.")
 _SOURCE = flags.DEFINE_string("source", None, "Folder of the official data set, as downloaded.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to make.")
 _HAND = flags.DEFINE_string(

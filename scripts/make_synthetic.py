@@ -8,7 +8,8 @@ The same seed gives the same bytes; started again after an interruption it goes 
 
 from absl import flags
 
-from amvur_jax.data.synthetic.make import LAYOUTS, make_synthetic
+from amvur_jax.data.layouts import LAYOUTS
+from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.data.synthetic.scene import DIFFICULTIES
 from amvur_jax.runtime import cli
 

@@ -10,15 +10,16 @@ pck.png. What looks like a mistake in the file, such as millimetres or mirrored 
 
 from absl import flags
 
+from amvur_jax.data.layouts import PROGRAMS
 from amvur_jax.runtime import cli
 from amvur_jax.score import score_files, write_scores
-from amvur_jax.scoring.scores import OFFICIAL, official_text
+from amvur_jax.scoring.scores import official_text
 
 _PREDICTION = flags.DEFINE_string("prediction", None, "pred.zip, pred.json or .npz.")
 _GROUND_TRUTH = flags.DEFINE_string(
     "ground_truth", None, "Folder of evaluation_xyz.json and evaluation_verts.json."
 )
-_DATASET = flags.DEFINE_enum("dataset", "ho3d", list(OFFICIAL), "Whose program's scores.")
+_DATASET = flags.DEFINE_enum("dataset", "ho3d", list(PROGRAMS), "Whose program's scores.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 flags.mark_flags_as_required(["prediction", "ground_truth", "output"])
 

@@ -23,6 +23,7 @@ flags.mark_flags_as_required(["config"])
 
 def main():
     config = _CONFIG.value
+    configuration.check(config)
     hand = configuration.hand(config)
     batches = train_batches(
         open_training(config.data, hand),

@@ -58,7 +58,7 @@ def build(layout, source, output, hand, settings=Settings(), workers=0):
     """Build all splits of a data set.
 
     Args:
-      layout: "ho3d_v2", "ho3d_v3" or "freihand", which the source must be.
+      layout: a key of amvur_jax.data.layouts.LAYOUTS, which the source must be.
       source: folder of the official data set.
       output: folder to make.
       hand: the mano_jax.HandModel of the labels.

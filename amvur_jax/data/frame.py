@@ -102,11 +102,11 @@ def project(points_cam, K):
     """Project points by a pinhole camera.
 
     Args:
-      points_cam: (..., 3) metres, OpenCV camera frame; points at z <= 0 give NaN.
-      K: (3, 3) intrinsics in pixels.
+      points_cam: (..., N, 3) metres, OpenCV camera frame; points at z <= 0 give NaN.
+      K: (..., 3, 3) intrinsics in pixels.
 
     Returns:
-      (..., 2) pixels.
+      (..., N, 2) pixels.
     """
     z = np.where(points_cam[..., 2:] > 0, points_cam[..., 2:], np.nan)
-    return (points_cam / z) @ np.asarray(K)[:2].T
+    return (points_cam / z) @ np.asarray(K)[..., :2, :].swapaxes(-1, -2)

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
+from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.mixture import Mixture
-from amvur_jax.data.readers.freihand import FOLDERS, FreiHAND
-from amvur_jax.data.readers.ho3d import HO3D
-from amvur_jax.data.readers.records import SUMMARY, UNFINISHED, Records
+from amvur_jax.data.readers.records import SUMMARY, UNFINISHED, Records, read_summary
 from amvur_jax.data.views import LABELS, Limited
 from amvur_jax.errors import UserError
 
-LAYOUTS = ("ho3d_v2", "ho3d_v3", "freihand")
 SPLITS = ("train", "evaluation")
 
 
@@ -34,16 +32,19 @@ def open_dataset(root, split="train", hand=None):
         return Records(root, split, hand)
     if (root / UNFINISHED).is_file():
         raise UserError(f"{root}: is a build that was interrupted; run build_dataset.py again")
-    if any((root / f"{folder}_K.json").is_file() for folder in FOLDERS.values()):
-        return FreiHAND(root, split, hand)
-    return HO3D(root, split, hand)
+    readers = [layout.reader for layout in LAYOUTS.values()]
+    here = [r for r in readers if any(r.mark(root, s).is_file() for s in SPLITS)]
+    # Where nothing is told, the first one's reader says what is missing.
+    return (here or readers)[0](root, split, hand)
 
 
 def splits_of(root):
-    """The splits that a folder of an official data set has; both where it has none, for the error."""
-    root = Path(root)
-    marks = {s: (root / f"{s}.txt", root / f"{FOLDERS[s]}_K.json") for s in SPLITS}
-    return [s for s in SPLITS if any(mark.is_file() for mark in marks[s])] or list(SPLITS)
+    """The splits that a folder of a data set has; both where there is none, for the error."""
+    if (Path(root) / SUMMARY).is_file():
+        return list(read_summary(Path(root))["splits"])
+    readers = {layout.reader for layout in LAYOUTS.values()}
+    here = [s for s in SPLITS if any(r.mark(Path(root), s).is_file() for r in readers)]
+    return here or list(SPLITS)
 
 
 def open_training(settings, hand=None):
@@ -66,6 +67,29 @@ def open_training(settings, hand=None):
         dataset = open_dataset(root, "train", hand)
         datasets.append(dataset if labels == "all" else Limited(dataset, labels))
     return Mixture(tuple(datasets), tuple(weight for _, weight, _ in entries))
+
+
+def open_evaluation(settings, root="", hand=None):
+    """Open the split that a run is scored on while it trains.
+
+    Args:
+      settings: config.data.
+      root: config.eval.root; "" for the first data set of the run that has an evaluation split.
+      hand: the mano_jax.HandModel of the labels; None = the embedded one.
+
+    Returns:
+      The data set, or None where no root was given and none of the run's has the split.
+
+    Raises:
+      UserError: the data set is not as it should be.
+    """
+    if root:
+        return open_dataset(root, "evaluation", hand)
+    roots = [_entry(entry)[0] for entry in settings.mix] or [settings.root]
+    for candidate in roots:
+        if "evaluation" in splits_of(candidate):
+            return open_dataset(candidate, "evaluation", hand)
+    return None
 
 
 def _entry(entry):

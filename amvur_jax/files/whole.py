@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import json
 import os
 
@@ -9,11 +10,33 @@ import numpy as np
 from amvur_jax.errors import UserError
 
 
+@contextlib.contextmanager
+def writing(path):
+    """A binary file to write, which takes the place of `path` when the block ends without an exception.
+
+    Args:
+      path: pathlib.Path; what is there already stays until then.
+
+    Yields:
+      the open file, beside `path`.
+
+    Raises:
+      OSError: it cannot be written; nothing is left of it.
+    """
+    partial = path.with_name(path.name + ".part")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def write_whole(path, data):
     """Write bytes to a file in one step."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    with writing(path) as file:
+        file.write(data)
 
 
 def write_json(path, values):

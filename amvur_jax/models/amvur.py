@@ -17,8 +17,6 @@ from amvur_jax.models.spread import Spread, SpreadHead
 from amvur_jax.models.texture import vertex_features
 from amvur_jax.models.transformer import TokenBlock
 
-FOCAL_224 = 1000.0  # px at 224: the focal length with which weak-perspective views are rendered
-
 
 @dataclasses.dataclass(frozen=True)
 class AmvurConfig:
@@ -102,6 +100,10 @@ class Outputs(NamedTuple):
     joints_2d_map: jax.Array | None
     spread: Spread | None
     texture: Texture | None
+
+    def answer(self, mode):
+        """The answer: a supervised network's posterior, a weakly supervised one's prior (as published)."""
+        return self.posterior if mode == "supervised" else self.prior
 
 
 def no_noise(shape):
@@ -232,7 +234,7 @@ class Amvur(nnx.Module):
         up_log_var = up_log_var + self.upsample_log_var.bias[...][:, None]
         posterior = with_joints(up_mu, up_log_var)
 
-        camera, prior_2d, posterior_2d = self.project(g, prior[0], posterior[0], noise)
+        camera, prior_2d, posterior_2d = self.see(g, prior[0], posterior[0], noise)
         outputs = Outputs(
             camera=camera,
             prior=Estimate(*prior, prior_2d),
@@ -270,7 +272,7 @@ class Amvur(nnx.Module):
             shared = token_mask = None
         return x, log_var
 
-    def project(self, g, prior, posterior, noise):
+    def see(self, g, prior, posterior, noise):
         """The camera, and the 2D joints of the prior and the posterior joints (Gaussians)."""
         config, heads, quirks = self.config, self.prior, self.config.published_quirks
         size = config.image_size
@@ -324,10 +326,7 @@ class Amvur(nnx.Module):
         else:
             positions = (1 + cameras.project_weak(vertices, camera)) / 2
             unit = size
-            focal = FOCAL_224 * size / 224
-            K, shift = render.weak_perspective_camera(camera, (size, size), focal)
-            if not quirks:  # the published code moves a mesh away that is already at a distance
-                shift = shift.at[:, 2].add(-vertices[..., 2].mean(-1))
+            K, shift = cameras.weak_view(vertices, camera, size, quirks=quirks)
             viewed = vertices + shift[:, None]
             light = render.PointLight(position_cam=shift + jnp.array([0.0, 0.0, -2.0]))
         features = vertex_features(maps, positions, unit if quirks else None, quirks=quirks)

@@ -6,6 +6,10 @@ are (s, tx, ty). `quirks=True` reproduces the published code where it departs fr
 
 import jax.numpy as jnp
 
+import render
+
+FOCAL_224 = 1000.0  # px at 224: the focal length with which weak-perspective views are rendered
+
 
 def intrinsics(camera, size):
     """K (...,3,3) in crop pixels from a perspective camera (...,4) = (fx, cx, fy, cy) / (2 size)."""
@@ -52,6 +56,23 @@ def project_log_var(points, log_var, K, *, quirks=False):
 def project_weak(points, camera):
     """Weak-perspective 2D (...,N,2) in [-1,1] of the crop: |s| (X_xy + t), camera (...,3) = (s, t)."""
     return jnp.abs(camera[..., None, :1]) * (points[..., :2] + camera[..., None, 1:])
+
+
+def weak_view(vertices, camera, size, *, quirks=False):
+    """The perspective camera with which a weak-perspective view is drawn.
+
+    Args:
+      vertices: (B,V,3) m.
+      camera: (B,3) = (s, tx, ty).
+      size: the crop's side, px.
+      quirks: as published: a mesh that is already at a distance is moved away once more.
+    Returns:
+      K (B,3,3) in crop pixels, and the translation (B,3) m that brings the vertices before it.
+    """
+    K, shift = render.weak_perspective_camera(camera, (size, size), FOCAL_224 * size / 224)
+    if not quirks:
+        shift = shift.at[:, 2].add(-vertices[..., 2].mean(-1))
+    return K, shift
 
 
 def project_weak_log_var(log_var, camera):

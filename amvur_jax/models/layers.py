@@ -24,11 +24,11 @@ def as_input(arrays, *, dtype=None, inexact=True):
 
 
 class Linear(nnx.Linear):
-    """flax's Linear (...,in) -> (...,out) by `project` and `add_bias`, in the input's type."""
+    """flax's Linear (...,in) -> (...,out) by `multiply` and `add_bias`, in the input's type."""
 
     def __call__(self, x):
         x, kernel, bias = as_input((x, self.kernel[...], self.bias[...]))
-        return add_bias(project(x, kernel), bias)
+        return add_bias(multiply(x, kernel), bias)
 
 
 def linear(in_features, out_features, *, rngs, kernel_init=TORCH_UNIFORM, bias_init=None):
@@ -42,8 +42,8 @@ def linear(in_features, out_features, *, rngs, kernel_init=TORCH_UNIFORM, bias_i
     )
 
 
-@one_cpu_takes(sums.project)
-def project(x, kernel):
+@one_cpu_takes(sums.multiply)
+def multiply(x, kernel):
     """x (...,C) @ kernel (C,D)."""
     return x @ kernel
 

@@ -6,7 +6,7 @@ from flax import nnx
 
 from amvur_jax.models.cpu import attention
 from amvur_jax.models.cpu.backend import one_cpu_takes
-from amvur_jax.models.layers import BERT_NORMAL, add_bias, as_input, dropout, gelu, linear, project
+from amvur_jax.models.layers import BERT_NORMAL, add_bias, as_input, dropout, gelu, linear, multiply
 
 JOINT_TOKENS = 21
 
@@ -100,7 +100,7 @@ def token_linear(layer, tokens, shared, mask):
     """
     _, kernel, bias = as_input((tokens, layer.kernel[...], layer.bias[...]))
     channels = tokens.shape[-1]
-    y = project(tokens, kernel[:channels])
+    y = multiply(tokens, kernel[:channels])
     if shared is not None:
         # Zeros in front in place of the kernel's end: XLA would copy that.
         y = y + (jnp.pad(shared, ((0, 0), (channels, 0))) @ kernel)[:, None]

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 import shutil
 import tempfile
 import zipfile
@@ -10,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from amvur_jax.data.frame import GL_TO_CV
+from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.readers.ground_truth import JOINTS, VERTICES
 from amvur_jax.errors import UserError
+from amvur_jax.files.whole import writing
 from amvur_jax.predictions.reader import MEMBER
-from mano_jax.topology import MODEL_TO_HO3D
 
-LAYOUTS = {"ho3d_v2": "ho3d", "ho3d_v3": "ho3d", "freihand": "freihand"}
 DECIMALS = 6  # a micrometre: half of it is the most that rounding moves a coordinate
 # A fixed date, so that the same predictions make the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -30,8 +28,8 @@ class PredictionWriter:
     Args:
       path: the zip file to make.
       count: the number of samples that the challenge expects.
-      layout: "ho3d_v2" or "ho3d_v3" (OpenGL axes, HO-3D's joint order, the hand moved onto the given
-        wrist) or "freihand" (OpenCV axes, the model's joint order).
+      layout: a key of amvur_jax.data.layouts.LAYOUTS, whose official program says axes, joint order
+        and whether the hand is moved onto the given wrist.
 
     Raises:
       UserError: the folder cannot be written to.
@@ -79,8 +77,10 @@ class PredictionWriter:
         joints, vertices = (np.asarray(x, np.float64) for x in (joints_cam, vertices_cam))
         if joints.shape != JOINTS or vertices.shape != VERTICES:
             raise ValueError(f"sample {self._written}: shapes {joints.shape}, {vertices.shape}")
-        if (LAYOUTS[self._layout] == "ho3d") != (wrist_cam is not None):
-            raise ValueError("wrist_cam: needed for HO-3D, and for HO-3D alone")
+        if LAYOUTS[self._layout].official.on_wrist != (wrist_cam is not None):
+            raise ValueError(
+                f"wrist_cam: needed where the program wants it, not so {self._layout}'s"
+            )
         for points in (joints, vertices, 0 if wrist_cam is None else wrist_cam):
             if not np.isfinite(points).all():
                 raise UserError(
@@ -99,27 +99,19 @@ class PredictionWriter:
         Raises:
           UserError: there are fewer or more samples than expected; nothing is written.
         """
-        partial = None
         try:
             if self._written != self._expected:
                 raise UserError(
                     f"{self.path}: not written: {self._written} predictions but the dataset has "
                     f"{self._expected} frames; predict the whole evaluation split"
                 )
-            with tempfile.NamedTemporaryFile(dir=self.path.parent, delete=False) as file:
-                partial = file.name
+            with writing(self.path) as file:
                 self._write_zip(file)
-            os.chmod(partial, 0o644)
-            os.replace(partial, self.path)
-        except BaseException as error:
-            if partial is not None:
-                Path(partial).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise UserError(
-                    f"{self.path}: cannot be written ({error.strerror}); free some space or "
-                    "choose another folder"
-                ) from error
-            raise
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written ({error.strerror}); free some space or "
+                "choose another folder"
+            ) from error
         finally:
             self._files.close()
 
@@ -142,7 +134,7 @@ def official(joints_cam, vertices_cam, layout, wrist_cam=None, rounded=True):
       joints_cam: (..., 21, 3) metres, OpenCV axes, the model's order.
       vertices_cam: (..., V, 3) in the same frame.
       layout: a key of LAYOUTS.
-      wrist_cam: (..., 3) onto which HO-3D's hands are moved, or None to leave them.
+      wrist_cam: (..., 3) onto which the hands are moved, or None to leave them.
       rounded: to whole micrometres, as predictions are written.
 
     Returns:
@@ -152,8 +144,8 @@ def official(joints_cam, vertices_cam, layout, wrist_cam=None, rounded=True):
     if wrist_cam is not None:
         move = np.asarray(wrist_cam, np.float64)[..., None, :] - joints[..., :1, :]
         joints, vertices = joints + move, vertices + move
-    if LAYOUTS[layout] == "ho3d":
-        joints, vertices = joints[..., MODEL_TO_HO3D, :] * GL_TO_CV, vertices * GL_TO_CV
+    program = LAYOUTS[layout].official
+    joints, vertices = joints[..., program.joint_order, :] * program.axes, vertices * program.axes
     if rounded:
         joints, vertices = joints.round(DECIMALS), vertices.round(DECIMALS)
     return joints, vertices

@@ -63,7 +63,7 @@ def scale_translation(joints, target, xp=np):
     return joints - joints[..., :1, :] + target[..., :1, :]
 
 
-def errors(joints, vertices, gt_joints, gt_vertices, dataset="ho3d", xp=np):
+def errors(joints, vertices, gt_joints, gt_vertices, scaled=True, xp=np):
     """The error of every keypoint under every alignment.
 
     Args:
@@ -71,7 +71,7 @@ def errors(joints, vertices, gt_joints, gt_vertices, dataset="ho3d", xp=np):
       vertices: (..., V, 3).
       gt_joints: (..., 21, 3).
       gt_vertices: (..., V, 3).
-      dataset: "ho3d", which has the alignment by scale and translation too, or "freihand".
+      scaled: whether to add st_mpjpe, aligned by scale and translation, which HO-3D's program has.
       xp: numpy or jax.numpy.
 
     Returns:
@@ -87,7 +87,7 @@ def errors(joints, vertices, gt_joints, gt_vertices, dataset="ho3d", xp=np):
         "pa_mpvpe": (aligned, gt_vertices),
         "proper_pa_mpvpe": (procrustes(vertices, gt_vertices, proper=True, xp=xp), gt_vertices),
     }
-    if dataset == "ho3d":
+    if scaled:
         compared["st_mpjpe"] = (scale_translation(joints, gt_joints, xp=xp), gt_joints)
     return {name: xp.linalg.norm(a - b, axis=-1) for name, (a, b) in compared.items()}, aligned
 

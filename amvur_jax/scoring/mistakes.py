@@ -3,16 +3,19 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from amvur_jax.data.layouts import PROGRAMS
 from amvur_jax.scoring.metrics import procrustes
-from mano_jax.topology import FINGERTIPS, HO3D_TO_MODEL, MODEL_TO_HO3D, MODEL_TO_MANO21
+from mano_jax.topology import FINGERTIPS, MODEL_TO_HO3D, MODEL_TO_MANO21
 
 SAMPLES = 256  # more tell nothing new
 # How much an undone mistake must lower the error before it is named.
 _CLEARLY = 0.6
 _UNITS = {1000.0: "millimetres", 100.0: "centimetres", 0.001: "kilometres"}
+# Orders that joints come in: x_named = x_model[order].
 _ORDERS = {
-    "ho3d": {"the model's (thumb first)": HO3D_TO_MODEL},
-    "freihand": {"HO-3D's": MODEL_TO_HO3D},
+    "the model's (thumb first)": np.arange(21),
+    "HO-3D's": MODEL_TO_HO3D,
+    "MANO's with tips after their fingers": MODEL_TO_MANO21,
 }
 
 
@@ -24,7 +27,7 @@ def find_mistakes(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="h
       pred_vertices: (N, 778, 3).
       gt_joints: (N, 21, 3).
       gt_vertices: (N, 778, 3).
-      dataset: "ho3d" or "freihand".
+      dataset: a key of amvur_jax.data.layouts.PROGRAMS.
 
     Returns:
       A list of sentences; empty where nothing looks wrong.
@@ -42,7 +45,7 @@ def find_mistakes(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="h
     if order is not None:
         found.append(_order_text(order, joints, gt_joints, dataset))
         joints = joints[:, order]
-    if dataset == "ho3d":
+    if PROGRAMS[dataset].on_wrist:
         found += _wrist(joints, gt_joints)
     found += _axes(joints, gt_joints, dataset)
     found += _mirror(vertices, gt_vertices)
@@ -89,7 +92,8 @@ def _axes(joints, gt_joints, dataset):
     here, there = _mm(_relative(joints), target), _mm(_relative(joints) * flipped, target)
     if there >= _CLEARLY * here:
         return []
-    own, meant = ("OpenCV", "OpenGL") if dataset == "ho3d" else ("OpenGL", "OpenCV")
+    meant = PROGRAMS[dataset].axes_name
+    own = "OpenCV" if meant == "OpenGL" else "OpenGL"
     return [
         f"{own} axes where {meant} ones belong? With y and z negated the wrist-relative error falls "
         f"from {here:.1f} to {there:.1f} mm (median)"
@@ -126,12 +130,8 @@ def _aligned(joints, order, gt_joints):
 
 def _order_text(order, joints, gt_joints, dataset):
     before, after = _aligned(joints, order, gt_joints)
-    named = dict(_ORDERS[dataset]) | {
-        "MANO's with tips after their fingers": np.argsort(
-            MODEL_TO_MANO21[MODEL_TO_HO3D.argsort()] if dataset == "ho3d" else MODEL_TO_MANO21
-        )
-    }
-    name = next((n for n, o in named.items() if (np.argsort(o) == order).all()), None)
+    meant = PROGRAMS[dataset].joint_order
+    name = next((n for n, o in _ORDERS.items() if (np.argsort(o)[meant] == order).all()), None)
     what = f"it looks like {name}" if name else f"the right joints are those at {order.tolist()}"
     return (
         f"the joints are in another order: {what}. In the right one the aligned error falls from "
@@ -150,8 +150,9 @@ def _place(joints, vertices, gt_vertices):
 
 def _apart(joints, vertices, gt_joints, gt_vertices, dataset):
     """Joints and vertices in different frames: fingertips are vertices, so they must coincide."""
-    tips = np.array([4, 8, 12, 16, 20] if dataset == "freihand" else [16, 17, 18, 19, 20])
-    ids = list(FINGERTIPS["freihand" if dataset == "freihand" else "ho3d"])
+    program = PROGRAMS[dataset]
+    tips = np.argsort(program.joint_order)[[4, 8, 12, 16, 20]]
+    ids = list(FINGERTIPS[program.fingertips])
     predicted = _mm(joints[:, tips], vertices[:, ids])
     if predicted < _mm(gt_joints[:, tips], gt_vertices[:, ids]) + 20:
         return []

@@ -7,24 +7,14 @@ import pathlib
 import cv2
 import numpy as np
 
+from amvur_jax.data.layouts import LAYOUTS, PROGRAMS
 from amvur_jax.data.sample import make_sample
 from amvur_jax.files.whole import write_whole
 from amvur_jax.pictures import draw
 from amvur_jax.scoring import plots
 from amvur_jax.scoring.tables import TABLE
 
-# Papers' numbers on the real data: PA-MPJPE, PA-MPVPE in mm, F@5, F@15, aligned.
-PUBLISHED = {
-    "ho3d_v2": {
-        "METRO": (10.4, 11.1, 0.484, 0.946),
-        "HandOccNet": (9.1, 8.8, 0.564, 0.963),
-        "AMVUR, as published": (8.3, 8.2, 0.608, 0.965),
-        "HaMeR": (7.7, 7.9, 0.635, 0.980),
-        "WiLoR": (7.5, 7.7, 0.646, 0.983),
-    },
-    "ho3d_v3": {"AMVUR, as published": (8.7, 8.3, 0.593, 0.964)},
-    "freihand": {"AMVUR, as published": (6.2, 6.1, 0.767, 0.987)},
-}
+# Of what papers report: the names in a summary of Layout.published.
 QUOTED = ("pa_mpjpe_mm", "pa_mpvpe_mm", "f_al_score_5", "f_al_score_15")
 TITLES = {
     "root_mpjpe_mm": "joints, wrist-relative, mm",
@@ -112,7 +102,7 @@ def write(predictor, dataset, root, records, found, path):
         title="Evaluation of a hand network",
         subtitle=f"{'synthetic pictures' if synthetic else layout} in {root}, "
         f"{predictor.config['loss']['mode']} training, crops of {predictor.size} px",
-        published={} if synthetic else PUBLISHED[layout],
+        published={} if synthetic else LAYOUTS[layout].published,
         points=found.points,
         frames=frames,
         typical=typical,
@@ -164,7 +154,7 @@ def page(
     body = [
         f"<h1>{_text(title)}</h1>",
         f'<p class="soft">{_text(subtitle)} · {samples:,} frames · scores of the official '
-        f"{'FreiHAND' if scores.dataset == 'freihand' else 'HO-3D'} program</p>",
+        f"{PROGRAMS[scores.dataset].title} program</p>",
         _tiles(summary),
     ]
     body += [f'<p class="warn"><b>Look again:</b> {_text(w)}.</p>' for w in summary["warnings"]]

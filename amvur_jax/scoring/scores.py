@@ -2,20 +2,10 @@
 
 import numpy as np
 
+from amvur_jax.data.layouts import PROGRAMS
 from amvur_jax.scoring import metrics
 from amvur_jax.scoring.metrics import F_THRESHOLDS, THRESHOLDS
 
-# The official keys of each dataset's program, in its order, and whose error they are.
-OFFICIAL = {
-    "ho3d": {
-        "xyz": "mpjpe",
-        "xyz_procrustes_al": "pa_mpjpe",
-        "xyz_scale_trans_al": "st_mpjpe",
-        "mesh": "mpvpe",
-        "mesh_al": "pa_mpvpe",
-    },
-    "freihand": {"xyz": "mpjpe", "xyz_al": "pa_mpjpe", "mesh": "mpvpe", "mesh_al": "pa_mpvpe"},
-}
 IN_MM = (
     "mpjpe",
     "root_mpjpe",
@@ -32,7 +22,7 @@ class Scores:
     """Scores over a stream of batches; memory grows by 12 numbers a sample.
 
     Args:
-      dataset: "ho3d" or "freihand": whose program's keys `summary` uses.
+      dataset: a key of amvur_jax.data.layouts.PROGRAMS: whose program's keys `summary` uses.
 
     Attributes:
       dataset: as given.
@@ -41,8 +31,8 @@ class Scores:
     """
 
     def __init__(self, dataset="ho3d"):
-        if dataset not in OFFICIAL:
-            raise ValueError(f"dataset={dataset!r}: expected {' or '.join(OFFICIAL)}")
+        if dataset not in PROGRAMS:
+            raise ValueError(f"dataset={dataset!r}: expected {' or '.join(PROGRAMS)}")
         self.dataset = dataset
         self.totals, self.counts = {}, {}
         self._samples = {}
@@ -114,14 +104,15 @@ def measure(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d"):
       pred_vertices: (B, V, 3).
       gt_joints: (B, 21, 3).
       gt_vertices: (B, V, 3).
-      dataset: "ho3d" or "freihand".
+      dataset: a key of PROGRAMS.
 
     Returns:
       {error: (B, K) metres} of every keypoint, {name: (B,)} of every sample.
     """
     arrays = (pred_joints, pred_vertices, gt_joints, gt_vertices)
     joints, vertices, gt_joints, gt_vertices = (np.asarray(x, np.float64) for x in arrays)
-    errors, aligned = metrics.errors(joints, vertices, gt_joints, gt_vertices, dataset)
+    scaled = "st_mpjpe" in PROGRAMS[dataset].keys.values()
+    errors, aligned = metrics.errors(joints, vertices, gt_joints, gt_vertices, scaled)
     samples = {name: values.mean(axis=-1) for name, values in errors.items()}
     for prefix, points in (("f", vertices), ("f_al", aligned)):
         nearest = [metrics.nearest_distances(a, b, _LIMIT) for a, b in zip(points, gt_vertices)]
@@ -148,13 +139,13 @@ def summarize(totals, counts, f, samples, dataset):
       counts: {error: (K, 100) samples within each of metrics.THRESHOLDS}.
       f: {"f_5", "f_al_5", "f_15", "f_al_15": mean}.
       samples: their number.
-      dataset: "ho3d" or "freihand".
+      dataset: a key of PROGRAMS.
 
     Returns:
       As Scores.summary.
     """
     scores = {}
-    for key, name in OFFICIAL[dataset].items():
+    for key, name in PROGRAMS[dataset].keys.items():
         scores[f"{key}_mean3d"] = 100 * float(np.mean(totals[name] / samples))
         scores[f"{key}_auc3d"] = float(np.mean(metrics.area(counts[name] / samples)))
     for mm in F_THRESHOLDS:
@@ -165,8 +156,14 @@ def summarize(totals, counts, f, samples, dataset):
     return scores
 
 
+def score_names(dataset="ho3d"):
+    """The keys of `summarize` for a key of PROGRAMS."""
+    names = [f"{key}_{kind}" for key in PROGRAMS[dataset].keys for kind in ("mean3d", "auc3d")]
+    names += [f"f_{kind}score_{mm}" for mm in F_THRESHOLDS for kind in ("", "al_")]
+    return [*names, *(f"{name}_mm" for name in IN_MM)]
+
+
 def official_text(scores, dataset="ho3d"):
     """scores.txt as the dataset's program writes it: `key: value` lines, cm, six decimals."""
-    keys = [f"{key}_{kind}" for key in OFFICIAL[dataset] for kind in ("mean3d", "auc3d")]
-    keys += [f"f_{kind}score_{mm}" for mm in F_THRESHOLDS for kind in ("", "al_")]
+    keys = score_names(dataset)[: -len(IN_MM)]
     return "".join(f"{key}: {scores[key]:f}\n" for key in keys)

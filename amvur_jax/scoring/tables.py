@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from amvur_jax.data.layouts import PROGRAMS
 from amvur_jax.scoring.mistakes import SAMPLES, find_mistakes
 from amvur_jax.scoring.scores import Scores, measure
-from mano_jax.topology import HO3D_TO_MODEL, JOINT_NAMES
+from mano_jax.topology import JOINT_NAMES
 
 _BATCH = 32
 WORST = 10
@@ -38,7 +39,7 @@ class Scored(NamedTuple):
 
     def per_joint(self):
         """One row a joint, finger by finger (the model's order)."""
-        order = HO3D_TO_MODEL if self.scores.dataset == "ho3d" else np.arange(21)
+        order = np.argsort(PROGRAMS[self.scores.dataset].joint_order)
         columns = {"joint": JOINT_NAMES}
         for error in ("root_mpjpe", "pa_mpjpe"):
             mean, area = self.scores.per_keypoint(error)
@@ -79,7 +80,7 @@ def score(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d", na
       pred_vertices: N samples (V, 3), an array or any iterable.
       gt_joints: (N, 21, 3).
       gt_vertices: N samples (V, 3).
-      dataset: "ho3d" or "freihand".
+      dataset: a key of amvur_jax.data.layouts.PROGRAMS.
       names: N names of the samples, or None for their numbers.
 
     Returns:

@@ -94,7 +94,8 @@ class Journal:
         self._steps += 1
         if values["skipped_in_a_row"]:
             self._report(step, values, frames)
-        if step % self._settings.log_every == 0 or step == self._settings.steps:
+        every = self._settings.log_every
+        if every and (step % every == 0 or step == self._settings.steps):
             self._log(step, values)
 
     def _log(self, step, values):

@@ -1,10 +1,9 @@
-"""The optimiser and its learning-rate schedules."""
+"""The optimiser, one optax chain of clipping, Adam and the learning-rate schedule."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from amvur_jax.errors import UserError
 from amvur_jax.models.layers import channel_sum
 
 
@@ -13,35 +12,55 @@ def learning_rate(train):
     rate, steps = train.learning_rate, train.steps
     if train.schedule == "step":
         after = optax.piecewise_constant_schedule(rate, {steps // 2: 0.1})
-    elif train.schedule == "cosine":
-        after = optax.cosine_decay_schedule(rate, max(steps - train.warmup_steps, 1))
     else:
-        raise UserError(
-            f"config.train.schedule: {train.schedule!r} is not known; use 'step' or 'cosine'"
-        )
+        after = optax.cosine_decay_schedule(rate, max(steps - train.warmup_steps, 1))
     if not train.warmup_steps:
         return after
     warmup = optax.linear_schedule(0.0, rate, train.warmup_steps)
     return optax.join_schedules([warmup, after], [train.warmup_steps])
 
 
-def make_optimizer():
-    """Adam(0.9, 0.999) without weight decay, as published; the step multiplies by the learning rate."""
-    return optax.scale_by_adam(b1=0.9, b2=0.999)
+def make_optimizer(train, rule=None):
+    """The optax chain of a run: gradients clipped, a direction, times the rate of the step.
+
+    Its update takes, beside the usual, `step` () of the run and `norm` () of the gradients.
+
+    Args:
+      train: config.train.
+      rule: an optax transformation that makes a direction of gradients; None for Adam(0.9, 0.999) without
+        weight decay, as published.
+    Returns:
+      An optax.GradientTransformationExtraArgs whose updates are to be added to the parameters.
+    """
+    rule = optax.scale_by_adam(b1=0.9, b2=0.999) if rule is None else rule
+    return optax.chain(clip(train.clip_norm), rule, descend(learning_rate(train)))
+
+
+def clip(largest):
+    """Scales gradients whose `norm` exceeds `largest` down to it; 0 leaves them."""
+
+    def update(gradients, state, params=None, *, norm, **_):
+        if not largest:
+            return gradients, state
+        scale = jnp.minimum(1.0, largest / jnp.maximum(norm, 1e-12))
+        return optax.tree.scale(scale, gradients), state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+
+
+def descend(rate):
+    """Multiplies directions by minus the rate of the `step`, which counts those that were left out too."""
+
+    def update(directions, state, params=None, *, step, **_):
+        return optax.tree.scale(-rate(step), directions), state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
 def global_norm(tree):
     """The L2 norm () of all numbers of a tree of arrays; the sums of optax.tree.norm are slow on a CPU."""
     leaves = map(jnp.atleast_1d, jax.tree.leaves(tree))
     return jnp.sqrt(sum(channel_sum(x, x).sum() for x in leaves))
-
-
-def scaled_to_norm(gradients, norm, largest):
-    """Gradients of a known norm, scaled down to `largest` where they exceed it; 0 leaves them."""
-    if not largest:
-        return gradients
-    scale = jnp.minimum(1.0, largest / jnp.maximum(norm, 1e-12))
-    return jax.tree.map(lambda g: g * scale, gradients)
 
 
 def moving_average(average, params, step, decay):

@@ -10,7 +10,7 @@ from amvur_jax.models.amvur import normal_noise
 from amvur_jax.models.colors import normalize
 from amvur_jax.runtime import devices
 from amvur_jax.training.objective import objective
-from amvur_jax.training.optimizer import global_norm, learning_rate, moving_average, scaled_to_norm
+from amvur_jax.training.optimizer import global_norm, learning_rate, moving_average
 
 # What of a batch comes back with the metrics, so that a step that went wrong names its frames.
 FRAMES = ("index", "source")
@@ -24,7 +24,7 @@ def init_state(network, optimizer, settings, key):
 
     Args:
       network: amvur_jax.models.functional.Network.
-      optimizer: an optax transformation that knows nothing of the learning rate.
+      optimizer: of amvur_jax.training.optimizer.
       settings: config.train.
       key: random key of the parameters.
     Returns:
@@ -130,15 +130,13 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
         if settings.freeze_batch_norm:
             gradients = without_batch_norm(gradients)
         norm = global_norm(gradients)
-        gradients = scaled_to_norm(gradients, norm, settings.clip_norm)
         # A finite norm means finite squares, and so finite moments and, with the rate, a finite update.
         fine = jnp.isfinite(metrics["total"] + norm + rate(step))
 
         def changed(kept):
-            direction, optimizer_state = optimizer.update(
-                gradients, kept["optimizer"], kept["model"]["params"]
+            updates, optimizer_state = optimizer.update(
+                gradients, kept["optimizer"], kept["model"]["params"], step=step, norm=norm
             )
-            updates = optax.tree.scale(-rate(step), direction)
             params = optax.apply_updates(kept["model"]["params"], updates)
             new = {"model": {"params": params, "batch_stats": stats}, "optimizer": optimizer_state}
             if "average" in kept:

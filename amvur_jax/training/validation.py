@@ -11,14 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from amvur_jax.data.batches import evaluation_batches
-from amvur_jax.data.open import open_dataset
+from amvur_jax.data.layouts import LAYOUTS, PROGRAMS
 from amvur_jax.data.views import Subset
 from amvur_jax.errors import UserError
 from amvur_jax.models.colors import normalize
-from amvur_jax.predictions.writer import LAYOUTS
 from amvur_jax.scoring import metrics
-from amvur_jax.scoring.scores import summarize
-from mano_jax.topology import MODEL_TO_HO3D
+from amvur_jax.scoring.scores import score_names, summarize
 
 
 def nearest_distances(a, b):
@@ -36,14 +34,15 @@ def batch_sums(joints, vertices, gt_joints, gt_vertices, valid, dataset="ho3d"):
       gt_joints: (B,21,3).
       gt_vertices: (B,V,3).
       valid: (B,) 0 or 1, which samples count.
-      dataset: "ho3d" or "freihand".
+      dataset: a key of amvur_jax.data.layouts.PROGRAMS.
 
     Returns:
       Sums over the samples: {"totals": {error: (K,)}, "counts": {error: (K,100)}, "f": {name: ()},
       "samples": ()}.
     """
     with jax.default_matmul_precision("highest"):
-        errors, aligned = metrics.errors(joints, vertices, gt_joints, gt_vertices, dataset, xp=jnp)
+        scaled = "st_mpjpe" in PROGRAMS[dataset].keys.values()
+        errors, aligned = metrics.errors(joints, vertices, gt_joints, gt_vertices, scaled, xp=jnp)
         f = {}
         for prefix, points in (("f", vertices), ("f_al", aligned)):
             # One sample at a time: all pairs of a batch would fill the memory.
@@ -65,26 +64,32 @@ class Validator:
     Args:
       network: amvur_jax.models.functional.Network.
       hand: mano_jax.HandModel.
-      config: the whole config; its fields eval, data and loss.mode are used.
+      dataset: the evaluation split, or None where the run has none.
+      config: the whole config; its fields eval, data.workers and loss.mode are used.
 
     Raises:
-      UserError: the split has no ground truth.
+      UserError: the split has no ground truth, or there is none, or the best metric is no score.
     """
 
-    def __init__(self, network, hand, config):
-        dataset = open_dataset(config.data.root, "evaluation", hand)
-        if dataset.ground_truth is None:
+    def __init__(self, network, hand, dataset, config):
+        if dataset is None or dataset.ground_truth is None:
+            where = "the run's data" if dataset is None else dataset.root
             raise UserError(
-                f"config.eval.every: {config.data.root} has no ground truth to score against; add "
-                "evaluation_xyz.json and evaluation_verts.json, or set it to 0"
+                f"config.eval.every: {where} has no ground truth to score against; add "
+                "evaluation_xyz.json and evaluation_verts.json, name another data set with "
+                "config.eval.root, or set it to 0"
             )
-        self._dataset = LAYOUTS[dataset.layout]
+        self._dataset = LAYOUTS[dataset.layout].program
+        if config.train.best_metric not in score_names(self._dataset):
+            raise UserError(
+                f"config.train.best_metric: {config.train.best_metric!r} is none of the scores; use "
+                f"one of {', '.join(score_names(self._dataset))}"
+            )
         self._joints, self._vertices = dataset.ground_truth
         self._frames = Subset(dataset, config.eval.samples)
         self._size, self._workers = network.config.image_size, config.data.workers
         self._batch_size = min(config.eval.batch_size, len(self._frames))
-        answer = "posterior" if config.loss.mode == "supervised" else "prior"
-        self._step = jax.jit(functools.partial(_step, network, answer, self._dataset))
+        self._step = jax.jit(functools.partial(_step, network, config.loss.mode, self._dataset))
         self._hand = hand
 
     def __call__(self, model):
@@ -107,16 +112,17 @@ class Validator:
         return summarize(sums["totals"], sums["counts"], f, count, self._dataset)
 
 
-def _step(network, answer, dataset, model, hand, batch, sums):
+def _step(network, mode, dataset, model, hand, batch, sums):
     """Predict a batch, and add its sums to those so far (None at first)."""
     outputs, _ = network.apply(model, normalize(batch["image"]), hand, paint=0)
-    estimate = getattr(outputs, answer)
+    estimate = outputs.answer(mode)
     joints, vertices = estimate.joints.mu, estimate.vertices.mu
     true_joints = batch["joints"]
-    if dataset == "ho3d":
-        # Axes play no part in these scores; the order does, and the wrist.
+    program = PROGRAMS[dataset]
+    if program.on_wrist:
         move = (batch["wrist_cam"] - joints[:, 0])[:, None]
         joints, vertices = joints + move, vertices + move
-        joints, true_joints = joints[:, MODEL_TO_HO3D], true_joints[:, MODEL_TO_HO3D]
+    # Axes play no part in these scores; the order does, where scores are told joint by joint.
+    joints, true_joints = (x[:, program.joint_order] for x in (joints, true_joints))
     new = batch_sums(joints, vertices, true_joints, batch["vertices"], batch["valid"], dataset)
     return new if sums is None else jax.tree.map(jnp.add, sums, new)

@@ -14,6 +14,7 @@ from tiny import tiny_config
 from trees import write_ho3d
 
 from amvur_jax import checkpoint, configuration, inference
+from amvur_jax.data.open import open_dataset
 from amvur_jax.data.readers.ho3d import HO3D
 from amvur_jax.errors import UserError
 from amvur_jax.evaluate import evaluate
@@ -119,7 +120,8 @@ def test_evaluate_writes_the_official_archive_and_scores(run, tree, tmp_path):
     # and those on the device, during training, agree
     config = tiny_config(tree)
     config.eval.samples = 0
-    validate = Validator(predictor.network, predictor.hand, config)
+    dataset = open_dataset(config.data.root, "evaluation", predictor.hand)
+    validate = Validator(predictor.network, predictor.hand, dataset, config)
     for key, value in validate(run[1]).items():
         assert value == pytest.approx(scores[key], abs=2e-3), key
     # the temperature stays with the checkpoint

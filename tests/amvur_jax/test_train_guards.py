@@ -16,13 +16,13 @@ from amvur_jax.training import log
 
 
 def test_a_diverging_run_stops_with_the_step(tree, tmp_path):
-    config = tiniest_config(tree, learning_rate=float("nan"), warmup_steps=0, bad_steps=1)
+    config = tiniest_config(tree, learning_rate=1e38, warmup_steps=0, bad_steps=1)
     config.train.checkpoint_every = 1
-    with pytest.raises(UserError, match="not finite at step 2"):
+    with pytest.raises(UserError, match="not finite at step 3"):
         train(config, tmp_path)
-    left = [json.loads((tmp_path / "bad_steps" / f"{n}.json").read_text()) for n in (1, 2)]
+    left = [json.loads((tmp_path / "bad_steps" / f"{n}.json").read_text()) for n in (2, 3)]
     names = HO3D(tree).names
-    for n, record in enumerate(left):
+    for n, record in enumerate(left, start=1):
         batches = train_batches(HO3D(tree), 32, 2, seed=0, start_step=n)
         assert record["frames"] == [names[i] for i in next(batches)["index"]]
     # nothing of it is in what was saved, perhaps before the host knew of step 2

@@ -43,6 +43,11 @@ class FreiHAND:
     layout = "freihand"
     reach, left_out = None, 0
 
+    @staticmethod
+    def mark(root, split):
+        """The file that tells this layout, where the folder has the split."""
+        return root / f"{FOLDERS[split]}_K.json"
+
     def __init__(self, root, split="train", hand=None):
         self.root, self.split = Path(root), split
         self._images = self.root / FOLDERS[split] / "rgb"

@@ -45,6 +45,11 @@ class HO3D:
 
     reach, left_out = None, 0
 
+    @staticmethod
+    def mark(root, split):
+        """The file that tells this layout, where the folder has the split."""
+        return root / f"{split}.txt"
+
     def __init__(self, root, split="train", hand=None):
         if split not in _SPLITS:
             raise UserError(f"split={split!r}: HO-3D has the splits train and evaluation")

@@ -22,13 +22,14 @@ class HO3DWriter:
       output: the tree's folder (pathlib.Path).
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel of the frames.
+      count: number of listed frames in the split; not used.
       version: 2 (PNG) or 3 (JPEG, and the hand's distance to the object).
     """
 
     # Real sequences hold frames that no list names and that have no labels: so does ours.
     unlisted = 1
 
-    def __init__(self, output, split, hand, version=2):
+    def __init__(self, output, split, hand, count=None, *, version=2):
         self._output, self._split, self._hand, self._version = output, split, hand, version
         self._truth = {"xyz": [], "verts": []}
 

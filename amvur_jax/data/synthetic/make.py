@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import tqdm
 
-from amvur_jax.data.synthetic.freihand_writer import FreiHANDWriter
-from amvur_jax.data.synthetic.ho3d_writer import HO3DWriter
+from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.synthetic.paint import Painter, lens
 from amvur_jax.data.synthetic.scene import (
     DIFFICULTIES,
@@ -31,11 +30,6 @@ from mano_jax import load_hand
 SPLITS = ("train", "evaluation")
 UNFINISHED, FINISHED = "unfinished.json", "synthetic.json"
 _SHORTEST, _WRITERS = 20, 2
-LAYOUTS = {
-    "ho3d_v2": lambda output, split, hand, count: HO3DWriter(output, split, hand, version=2),
-    "ho3d_v3": lambda output, split, hand, count: HO3DWriter(output, split, hand, version=3),
-    "freihand": FreiHANDWriter,
-}
 
 
 def make_synthetic(output, train, evaluation, seed=0, difficulty="easy", layout="ho3d_v2"):
@@ -46,7 +40,7 @@ def make_synthetic(output, train, evaluation, seed=0, difficulty="easy", layout=
       train, evaluation: number of listed frames of each split, at least 1.
       seed: of everything.
       difficulty: a key of scene.DIFFICULTIES.
-      layout: a key of LAYOUTS.
+      layout: a key of amvur_jax.data.layouts.LAYOUTS.
 
     Raises:
       UserError: the arguments make no sense, or the folder is in use or cannot be written.
@@ -66,7 +60,7 @@ def make_synthetic(output, train, evaluation, seed=0, difficulty="easy", layout=
         hand = load_hand()
         painter = Painter(hand)
         with tqdm.tqdm(total=train + evaluation, unit="frame", desc="synthetic") as bar:
-            writers = {s: LAYOUTS[layout](output, s, hand, settings[s]) for s in SPLITS}
+            writers = {s: LAYOUTS[layout].writer(output, s, hand, settings[s]) for s in SPLITS}
             for split, writer in writers.items():
                 _write_split(writer, split, settings, hand, painter, bar.update)
         for split, writer in writers.items():

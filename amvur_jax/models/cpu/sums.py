@@ -9,7 +9,7 @@ from amvur_jax.models.cpu.backend import JAX_0_10
 
 
 @jax.custom_vjp
-def project(x, kernel):
+def multiply(x, kernel):
     """x (...,C) @ kernel (C,D), its gradients as products of whole rows.
 
     XLA takes the gradients of a product with more than two axes by transposed copies: the small network's
@@ -18,14 +18,14 @@ def project(x, kernel):
     return x @ kernel
 
 
-def _project_backward(kept, slope):
+def _multiply_backward(kept, slope):
     x, kernel = kept
     rows, slopes = x.reshape(-1, x.shape[-1]), slope.reshape(-1, slope.shape[-1])
     of_kernel = jax.lax.dot_general(rows, slopes, (((0,), (0,)), ((), ())))
     return (slopes @ kernel.T).reshape(x.shape), of_kernel
 
 
-project.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _project_backward)
+multiply.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _multiply_backward)
 
 
 def channel_sum(*factors):

@@ -15,7 +15,8 @@ from amvur_jax.data import build_records as build_module
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.batches import evaluation_batches, train_batches
 from amvur_jax.data.build_records import REACH, Settings, build, summary_text
-from amvur_jax.data.open import LAYOUTS, open_dataset
+from amvur_jax.data.layouts import LAYOUTS
+from amvur_jax.data.open import open_dataset
 from amvur_jax.data.readers.records import LABELS
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.make import make_synthetic

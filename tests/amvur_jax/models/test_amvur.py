@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from amvur_jax.configs import ho3d_supervised, ho3d_weak
 
 from amvur_jax import configuration
 from amvur_jax.training import objective
-from amvur_jax.configs import ho3d_supervised, ho3d_weak
 
 # The published sampler extrapolates far outside its maps in the weak-perspective mode, so that its
 # own runs differ by half a percent: everything behind it is compared more loosely there.

@@ -50,11 +50,11 @@ def joints():
     return make(jax.random.key(0)), make(jax.random.key(1))
 
 
-def project(camera, quirks, state, joints, noise=None):
+def seen(camera, quirks, state, joints, noise=None):
     """(camera, prior 2D, posterior 2D) as numpy, of a random global feature."""
     g = jax.random.normal(jax.random.key(2), (2, FEATURES))
     noise = noise or reference.constant_noise(0.0)
-    result, _ = network(camera, quirks).apply(state, g, *joints, noise, method="project")
+    result, _ = network(camera, quirks).apply(state, g, *joints, noise, method="see")
     return jax.tree.map(np.asarray, result)
 
 
@@ -67,8 +67,8 @@ def sampled_variance(joints, image_of):
 
 
 def test_quirk_3_variance_is_of_the_unit_that_the_means_have(state, joints):
-    camera, *ours = project("perspective", False, state, joints)
-    _, *published = project("perspective", True, state, joints)
+    camera, *ours = seen("perspective", False, state, joints)
+    _, *published = seen("perspective", True, state, joints)
     K = np.float64(cameras.intrinsics(camera.mu, SIZE))
 
     def image_of(points):
@@ -85,8 +85,8 @@ def test_quirk_3_variance_is_of_the_unit_that_the_means_have(state, joints):
 
 
 def test_quirk_4_weak_perspective_prior_variance(state, joints):
-    camera, prior, posterior = project("weak_perspective", False, state, joints)
-    _, published, published_posterior = project("weak_perspective", True, state, joints)
+    camera, prior, posterior = seen("weak_perspective", False, state, joints)
+    _, published, published_posterior = seen("weak_perspective", True, state, joints)
 
     def image_of(points):
         return np.abs(camera[:, None, :1]) * (points[..., :2] + camera[:, None, 1:])
@@ -106,7 +106,7 @@ def test_quirk_4_weak_perspective_prior_variance(state, joints):
 
 def test_quirk_6_means_are_projected_by_the_mean_camera(state, joints):
     for quirks in (False, True):
-        camera, *estimates = project(
+        camera, *estimates = seen(
             "perspective", quirks, state, joints, reference.constant_noise(0.7)
         )
         assert np.abs(camera.sample - camera.mu).min() > 1e-3
@@ -191,7 +191,7 @@ def test_degenerate_hands_have_finite_values_and_gradients(state, camera):
         posterior = Gaussian(None, points, log_var)
         g = jnp.zeros((2, FEATURES))
         (view, *images), _ = network(camera, False).apply(
-            state, g, prior, posterior, normal_noise(jax.random.key(0)), method="project"
+            state, g, prior, posterior, normal_noise(jax.random.key(0)), method="see"
         )
         target = jnp.full((2, 21, 2), 0.5)
         terms = [losses.keypoint_2d(image.sample, target, jnp.ones((2, 21))) for image in images]
@@ -206,5 +206,5 @@ def test_degenerate_hands_have_finite_values_and_gradients(state, camera):
     assert jax.tree.all(jax.tree.map(lambda x: bool(jnp.isfinite(x).all()), results))
     if camera == "perspective":  # the published variance divides by the mean's x and y
         on_axis = Gaussian(None, arguments[2], jnp.zeros((2, 21, 3)))
-        _, published, _ = project(camera, True, state, (on_axis, on_axis))
+        _, published, _ = seen(camera, True, state, (on_axis, on_axis))
         assert not np.isfinite(published.log_var).any()

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import reference
+from amvur_jax.configs import ho3d_supervised, ho3d_weak
 from tiny import tiny_config
 from trees import write_ho3d
 
@@ -20,7 +21,6 @@ from amvur_jax import checkpoint, configuration, evaluate, inference
 from amvur_jax.errors import UserError
 from amvur_jax.models.hrnet import HRNetSize
 from amvur_jax.published import convert
-from amvur_jax.configs import ho3d_supervised, ho3d_weak
 
 NEEDS_TORCH = "PyTorch is not installed: pip install -e '.[convert]'"
 

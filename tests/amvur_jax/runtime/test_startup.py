@@ -8,8 +8,8 @@ import sys
 import jax
 import pytest
 
-from amvur_jax.runtime import startup
 from amvur_jax.models.cpu.backend import JAX_0_10
+from amvur_jax.runtime import startup
 
 SCRIPT = """
 import sys, jax, jax.numpy as jnp

@@ -1,11 +1,12 @@
 """The learning-rate schedules at the steps that define them."""
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from ml_collections import ConfigDict
 
-from amvur_jax.errors import UserError
-from amvur_jax.training.optimizer import global_norm, learning_rate
+from amvur_jax.training.optimizer import global_norm, learning_rate, make_optimizer
 
 
 def fields(**changes):
@@ -26,9 +27,28 @@ def test_cosine_warms_up_and_ends_at_zero():
     )
 
 
-def test_an_unknown_schedule_is_named():
-    with pytest.raises(UserError, match=r"config\.train\.schedule: 'linear'"):
-        learning_rate(fields(schedule="linear"))
+@pytest.mark.parametrize("largest, kept", [(0.0, [3, 4]), (1.0, [0.6, 0.8]), (10.0, [3, 4])])
+def test_clipping_keeps_the_direction_and_descent_takes_the_rate_of_the_step(largest, kept):
+    gradients = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
+    optimizer = make_optimizer(fields(clip_norm=largest), optax.identity())
+    state = optimizer.init(gradients)
+    for step, rate in ((0, 1e-3), (51, 1e-4)):
+        updates, _ = optimizer.update(gradients, state, step=step, norm=jnp.array(5.0))
+        found = [float(updates[name][0]) for name in "ab"]
+        assert found == pytest.approx([-rate * k for k in kept])
+
+
+def test_a_step_of_the_chain_is_that_of_optax_adam():
+    rng = np.random.default_rng(0)
+    params = {"a": jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)}
+    ours, theirs = make_optimizer(fields(clip_norm=0.0)), optax.adam(1e-3)
+    state, expected_state = ours.init(params), theirs.init(params)
+    for step in range(3):
+        gradients = {"a": jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)}
+        norm = optax.tree.norm(gradients)
+        updates, state = ours.update(gradients, state, params, step=step, norm=norm)
+        expected, expected_state = theirs.update(gradients, expected_state, params)
+        np.testing.assert_allclose(updates["a"], expected["a"], rtol=1e-6)
 
 
 def test_the_global_norm_is_that_of_all_numbers_in_one_row():

@@ -1,0 +1,81 @@
+"""A config that would train something else, or nothing, is refused by name before anything happens."""
+
+import pathlib
+
+import pytest
+from amvur_jax.configs import default
+from tiny import tiny_config
+
+from amvur_jax import configuration
+from amvur_jax.errors import UserError
+from amvur_jax.train import train
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*_*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_shipped_configs_are_fine(name):
+    configuration.check(__import__(f"amvur_jax.configs.{name}", fromlist=[name]).get_config())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("loss.norm", "L1", ["'L1'", "'l2' or 'l1'"]),
+        ("loss.kl_2d", "Unit", ["'Unit'", "'prior' or 'unit'"]),
+        ("loss.kl_vertices_distance", "Abs", ["'Abs'", "'abs' or 'square'"]),
+        ("model.fingertips", "mano", ["'mano'", "'freihand'"]),
+        ("train.schedule", "linear", ["'linear'", "'step' or 'cosine'"]),
+        ("model.heads", 0, ["0", "from 1 on"]),
+        ("model.heads", 3, ["3", "divide", "config.model.hidden"]),
+        ("model.texture_heads", 3, ["3", "config.model.texture_hidden"]),
+        ("model.pose_components", 46, ["46", "from 1 to 45"]),
+        ("model.camera_init", (1.0, 2.0), ["(1.0, 2.0)", "give 4"]),
+        ("model.image_size", 100, ["100", "multiple of 32"]),
+        ("model.camera", "weak_perspective", ["'weak_perspective'", "config.loss.mode"]),
+        ("train.ema_decay", 2.0, ["2.0", "from 0 to 0.999999"]),
+        ("train.learning_rate", float("nan"), ["nan", "from 0 on"]),
+        ("train.steps", -1, ["-1", "from 1 on"]),
+        ("train.batch_size", 0, ["0", "from 1 on"]),
+        ("train.accumulate", 0, ["0", "from 1 on"]),
+        ("train.log_every", -1, ["-1", "from 0 on"]),
+        ("train.best_metric", "pa_mpjpe", ["'pa_mpjpe'", "pa_mpjpe_mm"]),
+        ("train.warmup_steps", 9, ["9", "config.train.steps"]),
+        ("data.workers", -1, ["-1", "from 0 to 1024"]),
+        ("data.augment.shift", 0.7, ["0.7", "from 0 to 0.5"]),
+        ("seed", -1, ["-1", "from 0 to"]),
+    ],
+)
+def test_what_makes_no_sense_is_named_before_anything_is_written(
+    tree, tmp_path, field, value, words
+):
+    config = tiny_config(tree)
+    config.eval.every = 2
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError) as error:
+        train(config, tmp_path / "run")
+    assert f"config.{field}:" in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_and_a_missing_field_are_named():
+    config = default.get_config().to_dict()
+    config["train"]["stepz"] = 3
+    with pytest.raises(UserError, match=r"config\.train\.stepz: there is no such field"):
+        configuration.check(config)
+    del config["train"]["stepz"], config["loss"]["kl"]
+    with pytest.raises(UserError, match=r"config\.loss\.kl: is missing"):
+        configuration.check(config)
+
+
+def test_every_number_and_every_limit_is_of_a_field_of_the_default():
+    fields = configuration._flat(default.get_config())
+    assert set(default.LIMITS) <= set(fields)
+    for name, value in fields.items():
+        if isinstance(value, (int, float, tuple)) and not isinstance(value, bool):
+            assert name in default.LIMITS or name == "data.mix"
+        if name in default.LIMITS and isinstance(value, str):
+            assert value in default.LIMITS[name]
