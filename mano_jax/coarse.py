@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from mano_jax.errors import FileFormatError
 from mano_jax.pickle_reader import StandIn, read_pickle_bytes
@@ -14,7 +15,7 @@ COARSE_VERTICES = 195
 MESH_VERTICES = 778
 
 
-def coarse_matrix(v_template, n=COARSE_VERTICES):
+def coarse_matrix(v_template: ArrayLike, n: int = COARSE_VERTICES) -> np.ndarray:
     """Pick `n` vertices by farthest-point sampling: each is the farthest from those before it.
 
     Args:
@@ -35,7 +36,7 @@ def coarse_matrix(v_template, n=COARSE_VERTICES):
     return matrix
 
 
-def csc_to_dense(value, name, field):
+def csc_to_dense(value: StandIn, name: str | Path, field: str) -> np.ndarray:
     """Turn the stand-in of a scipy csc_matrix into an array.
 
     Args:
@@ -55,7 +56,7 @@ def csc_to_dense(value, name, field):
         rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
         if rows < 1 or columns < 1 or rows * columns > 1 << 22:
             raise ValueError(f"a matrix of {rows} x {columns}")
-        counts = np.diff(indptr.astype(np.int64))
+        counts: np.ndarray = np.diff(indptr.astype(np.int64))
         if len(counts) != columns or counts.min() < 0 or counts.sum() != len(data):
             raise ValueError("its column pointers do not fit its data")
         if indices.min(initial=0) < 0:
@@ -67,7 +68,7 @@ def csc_to_dense(value, name, field):
     return dense
 
 
-def read_downsampling(path):
+def read_downsampling(path: str | Path) -> np.ndarray:
     """Read D, full mesh to coarse mesh, from the published `mano_downsampling.npz`.
 
     The file holds pickled scipy matrices: they go through the restricted reader.

@@ -1,5 +1,7 @@
 """The embedded hand's shape directions, pose correctives and pose components. Numpy only."""
 
+from typing import Any
+
 import numpy as np
 
 from mano_jax.limits import POSE_HIGH, POSE_LOW, sample_pose
@@ -12,7 +14,7 @@ _FINGERS = {"index": (1, 1), "middle": (4, 2), "pinky": (7, 4), "ring": (10, 3),
 # One standard deviation of adult hands, in fractions of a length: the palm's length, thickness
 # and width; the lengths of a finger's three bones; their girths. A finger named stands for all
 # fingers but the thumb, which follows "fingers" where it is not named itself.
-_SHAPES = (
+_SHAPES: tuple[dict[str, tuple[Any, ...]], ...] = (
     {"palm": (0.05, 0.05, 0.05), "fingers": ((0.05,) * 3, (0.05,) * 3)},  # size
     {"fingers": ((0.05,) * 3, (0.0,) * 3)},  # fingers longer
     {"palm": (0.0, 0.01, 0.05), "fingers": ((0.0,) * 3, (0.02,) * 3)},  # palm wider
@@ -26,7 +28,9 @@ _SHAPES = (
 )
 
 
-def shape_directions(vertices, joints, tips, weights):
+def shape_directions(
+    vertices: np.ndarray, joints: np.ndarray, tips: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Ten ways in which hands differ, each about one standard deviation of adults.
 
     Every bone scales along and across itself and carries its children; the skin follows by the
@@ -63,7 +67,14 @@ def shape_directions(vertices, joints, tips, weights):
     return np.stack(result, axis=-1)
 
 
-def pose_directions(vertices, joints, weights, samples=80, ridge=1e-3, seed=0):
+def pose_directions(
+    vertices: np.ndarray,
+    joints: np.ndarray,
+    weights: np.ndarray,
+    samples: int = 80,
+    ridge: float = 1e-3,
+    seed: int = 0,
+) -> np.ndarray:
     """Correctives that make linear blending bend like dual quaternions: no collapsed knuckles.
 
     Joint by joint: the difference of the two blends over the joint's range, taken back to the
@@ -102,7 +113,7 @@ def pose_directions(vertices, joints, weights, samples=80, ridge=1e-3, seed=0):
     return np.round(result.reshape(len(vertices), 3, 135), 7)
 
 
-def pose_components(n=4000, seed=0):
+def pose_components(n: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Principal components of anatomical poses.
 
     Args:

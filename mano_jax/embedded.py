@@ -4,7 +4,10 @@ MANO's right hand at rest: fingers straight along -x, thumb towards +z, the back
 towards +y, so that a finger bends into the palm by a positive rotation about z. Numpy only.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mano_jax import directions
 from mano_jax.coarse import coarse_matrix
@@ -22,7 +25,7 @@ _CUFF = 0.014
 _SMOOTHINGS = 4
 
 
-def build_hand(source):
+def build_hand(source: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     """Make the embedded hand's arrays.
 
     Args:
@@ -61,11 +64,11 @@ def build_hand(source):
     return arrays
 
 
-def _nearest(vertices, point, n):
+def _nearest(vertices: np.ndarray, point: np.ndarray, n: int) -> np.ndarray:
     return vertices[np.argsort(np.linalg.norm(vertices - point, axis=1), kind="stable")[:n]]
 
 
-def _to_palm_frame(source):
+def _to_palm_frame(source: Mapping[str, ArrayLike]) -> tuple[np.ndarray, ...]:
     """Turn the source so that the palm lies in MANO's axes, its middle knuckle at the origin."""
     joints = np.asarray(source["J"], np.float64)
     along = joints[4] - joints[0]
@@ -77,7 +80,9 @@ def _to_palm_frame(source):
     return tuple((np.asarray(p, np.float64) - joints[4]) @ frame.T for p in parts)
 
 
-def _flatten(vertices, joints, tips, weights):
+def _flatten(
+    vertices: np.ndarray, joints: np.ndarray, tips: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Straighten the fingers with the mesh's own skinning."""
     local = np.stack([np.eye(3)] * 16)
     ends = dict(zip(FINGERS, tips))
@@ -89,7 +94,7 @@ def _flatten(vertices, joints, tips, weights):
             close = rotation((0.0, 1.0, 0.0), -np.deg2rad(_THUMB_CLOSE))
             parent = close @ rotation((1.0, 0.0, 0.0), -np.deg2rad(_THUMB_LIFT))
             along = parent @ (bones[1] + bones[2])
-            targets, roll = (parent @ bones[0], along, along), _THUMB_ROLL
+            targets, roll = [parent @ bones[0], along, along], _THUMB_ROLL
         else:
             spread = np.deg2rad(_SPREAD[finger])
             targets = [np.array([-np.cos(spread), 0.0, np.sin(spread)])] * 3
@@ -105,12 +110,12 @@ def _flatten(vertices, joints, tips, weights):
     return blend_dual_quaternion(vertices, weights, rotations, offsets), posed
 
 
-def _edges(faces):
+def _edges(faces: np.ndarray) -> np.ndarray:
     """Each face's edges (3F, 2), the smaller vertex first."""
     return np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
 
 
-def _smooth(vertices, faces, weights):
+def _smooth(vertices: np.ndarray, faces: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Iron out the skin that palm and fingers share, which their turning folded (Taubin, 1995)."""
     edges = np.unique(_edges(faces), axis=0)
     mean = np.zeros((len(vertices), len(vertices)))
@@ -123,7 +128,7 @@ def _smooth(vertices, faces, weights):
     return vertices
 
 
-def _apexes(vertices, joints, weights):
+def _apexes(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Where the axis of each finger's last bone leaves the finger: thumb to pinky, (5, 3)."""
     tips = []
     for finger in FINGERS:
@@ -135,19 +140,19 @@ def _apexes(vertices, joints, weights):
     return np.stack(tips)
 
 
-def _boundary(faces):
+def _boundary(faces: np.ndarray) -> np.ndarray:
     """The vertices of edges that one face only uses."""
     unique, count = np.unique(_edges(faces), axis=0, return_counts=True)
     return np.unique(unique[count == 1])
 
 
-def _trim_cuff(vertices, faces, joints):
+def _trim_cuff(vertices: np.ndarray, faces: np.ndarray, joints: np.ndarray) -> np.ndarray:
     vertices = vertices.copy()
     vertices[_boundary(faces), 0] = joints[0, 0] + _CUFF
     return vertices
 
 
-def _vertex_order(vertices, tips, faces):
+def _vertex_order(vertices: np.ndarray, tips: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """A permutation that puts the vertices nearest to each tip at the ids of every preset."""
     order = np.full(len(vertices), -1)
     free = np.ones(len(vertices), bool)
@@ -162,7 +167,7 @@ def _vertex_order(vertices, tips, faces):
     return order
 
 
-def _joint_regressor(vertices, joints):
+def _joint_regressor(vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """Local positive weights that sum to 1 and give each joint exactly.
 
     The weights nearest to a Gaussian about the joint in relative entropy are that Gaussian

@@ -4,6 +4,7 @@ import dataclasses
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +28,12 @@ _ARRAYS = tuple(
 )
 
 
-def load_hand(path=None, side="right", downsampling=None, fix_left_shapedirs=True):
+def load_hand(
+    path: str | Path | None = None,
+    side: str = "right",
+    downsampling: str | Path | None = None,
+    fix_left_shapedirs: bool = True,
+) -> HandModel:
     """Load a hand model.
 
     Args:
@@ -72,13 +78,13 @@ def load_hand(path=None, side="right", downsampling=None, fix_left_shapedirs=Tru
     elif "coarse" not in arrays:
         arrays["coarse"] = coarse_matrix(arrays["v_template"])
     _check(arrays, parents, path or EMBEDDED_HAND)
-    arrays = {
+    fields = {
         k: jnp.asarray(v, jnp.int32 if k == "faces" else jnp.float32) for k, v in arrays.items()
     }
-    return HandModel(**arrays, parents=parents, side=side, name=name)
+    return HandModel(**fields, parents=parents, side=side, name=name)
 
 
-def save_hand(path, hand):
+def save_hand(path: str | Path, hand: HandModel) -> None:
     """Write a hand model as an .npz that load_hand reads, without pickles inside.
 
     Args:
@@ -90,12 +96,13 @@ def save_hand(path, hand):
     """
     if Path(path).suffix != ".npz":
         raise ValueError(f"{path}: a hand is saved as .npz")
-    arrays = {k: np.asarray(getattr(hand, k)) for k in _ARRAYS}
+    # Any: numpy's own stub would take each of them for allow_pickle, too.
+    arrays: dict[str, Any] = {k: np.asarray(getattr(hand, k)) for k in _ARRAYS}
     parents = np.array(hand.parents, np.int32)
     np.savez_compressed(path, **arrays, parents=parents, side=hand.side, name=hand.name)
 
 
-def _read_npz(path):
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], tuple[int, ...], str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
@@ -115,7 +122,7 @@ def _read_npz(path):
     return arrays, tuple(int(p) for p in parents), side, name
 
 
-def _read_mano(path):
+def _read_mano(path: Path) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
     """The arrays of MANO's own pickle, and its parents."""
     try:
         content = read_pickle(path, "mano")
@@ -124,7 +131,7 @@ def _read_mano(path):
     if not isinstance(content, dict):
         raise FileFormatError(f"{path}: this is no MANO file: it holds no dictionary; {_REMEDY}")
 
-    def field(key):
+    def field(key: str) -> np.ndarray:
         if key not in content:
             raise FileFormatError(f"{path}: this is no MANO file: no field {key}; {_REMEDY}")
         value = _plain(content[key], path, key)
@@ -132,11 +139,11 @@ def _read_mano(path):
             raise FileFormatError(f"{path}: field {key} holds no numbers; {_REMEDY}")
         return value
 
-    parents = field("kintree_table")
-    if parents.shape != (2, len(PARENTS)):
-        raise FileFormatError(f"{path}: field kintree_table is {parents.shape}; {_REMEDY}")
+    tree = field("kintree_table")
+    if tree.shape != (2, len(PARENTS)):
+        raise FileFormatError(f"{path}: field kintree_table is {tree.shape}; {_REMEDY}")
     # The wrist's parent is written as 2^32 - 1.
-    parents = tuple(int(p) if p < len(PARENTS) else -1 for p in parents[0].astype(np.int64))
+    parents = tuple(int(p) if p < len(PARENTS) else -1 for p in tree[0].astype(np.int64))
     arrays = {
         "v_template": field("v_template"),
         "shapedirs": np.array(field("shapedirs")[..., :10]),
@@ -150,7 +157,7 @@ def _read_mano(path):
     return arrays, parents
 
 
-def _plain(value, path, key):
+def _plain(value: Any, path: Path, key: str) -> Any:
     """The array inside a chumpy or scipy stand-in."""
     if not isinstance(value, StandIn):
         return value
@@ -167,7 +174,7 @@ def _plain(value, path, key):
         raise FileFormatError(f"{path}: field {key}: a damaged chumpy object; {_REMEDY}") from error
 
 
-def _check(arrays, parents, path):
+def _check(arrays: dict[str, np.ndarray], parents: tuple[int, ...], path: str | Path) -> None:
     v, j = 778, len(PARENTS)
     shapes = {
         "v_template": (v, 3),
@@ -195,7 +202,7 @@ def _check(arrays, parents, path):
         raise FileFormatError(f"{path}: the joints' parents make no tree; {_REMEDY}")
 
 
-def _mirrored(arrays):
+def _mirrored(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The mirror image in x of a hand: a rotation r becomes (rx, -ry, -rz)."""
     flip = np.array([-1.0, 1.0, 1.0], np.float32)
     axial = np.array([1.0, -1.0, -1.0], np.float32)

@@ -29,7 +29,7 @@ POSE_LOW = _LIMITS[..., 0]
 POSE_HIGH = _LIMITS[..., 1]
 
 
-def sample_pose(rng, n):
+def sample_pose(rng: np.random.Generator, n: int) -> np.ndarray:
     """Draw poses of a healthy hand: fingers curl together, spread little, stay within the limits.
 
     Args:

@@ -22,12 +22,12 @@ from mano_jax.topology import HO3D_TO_MODEL, fingertip_vertices
 _einsum = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
-def _matmul3(a, b):
+def _matmul3(a: jax.Array | np.ndarray, b: jax.Array) -> jax.Array:
     # Written out: a sum that XLA fuses, in full precision on every device.
     return jnp.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
-def _matvec3(a, b):
+def _matvec3(a: jax.Array | np.ndarray, b: jax.Array) -> jax.Array:
     return jnp.sum(a * b[..., None, :], axis=-1)
 
 
@@ -74,11 +74,11 @@ class HandModel:
     mean_pose: jax.Array
     faces: jax.Array
     coarse: jax.Array
-    parents: tuple
+    parents: tuple[int, ...]
     side: str
     name: str
 
-    def finger_pose(self, coefficients):
+    def finger_pose(self, coefficients: jax.Array | np.ndarray) -> jax.Array:
         """The finger pose of principal-component coefficients, around the mean pose.
 
         Args:
@@ -91,7 +91,7 @@ class HandModel:
         flat = self.mean_pose + _einsum("...n,nk->...k", coefficients, self.components[:n])
         return flat.reshape(*flat.shape[:-1], 15, 3)
 
-    def with_shape(self, betas=None):
+    def with_shape(self, betas: jax.Array | np.ndarray | None = None) -> "ShapedHand":
         """Give the hand a person's shape.
 
         Args:
@@ -107,7 +107,7 @@ class HandModel:
         joints = _einsum("jv,...vc->...jc", self.joint_regressor, vertices)
         return ShapedHand(hand=self, vertices=vertices, joints=joints)
 
-    def joint_regressor_21(self, fingertips="amvur"):
+    def joint_regressor_21(self, fingertips: str = "amvur") -> jax.Array:
         """The matrix A of AMVUR: the 21 joints, in the model's order, from the posed vertices.
 
         Args:
@@ -140,7 +140,7 @@ class ShapedHand:
     vertices: jax.Array
     joints: jax.Array
 
-    def with_pose(self, pose):
+    def with_pose(self, pose: jax.Array | np.ndarray) -> "PosedHand":
         """Bend the hand: pose correctives, then linear blend skinning.
 
         Args:
@@ -186,7 +186,7 @@ class PosedHand:
     joints: jax.Array
     rotations: jax.Array
 
-    def joints_21(self, fingertips="manopth"):
+    def joints_21(self, fingertips: str = "manopth") -> jax.Array:
         """The chain's 16 joints and five fingertip vertices, in the model's order.
 
         Args:
@@ -201,7 +201,11 @@ class PosedHand:
         tips = self.vertices[..., fingertip_vertices(fingertips), :]
         return jnp.concatenate([self.joints, tips], axis=-2)[..., HO3D_TO_MODEL, :]
 
-    def moved(self, rotation=None, translation=None):
+    def moved(
+        self,
+        rotation: jax.Array | np.ndarray | None = None,
+        translation: jax.Array | np.ndarray | None = None,
+    ) -> "PosedHand":
         """The hand turned about the coordinate origin, then shifted.
 
         Args:
@@ -222,7 +226,7 @@ class PosedHand:
         return PosedHand(vertices=vertices, joints=joints, rotations=rotations)
 
 
-def _levels(parents):
+def _levels(parents: tuple[int, ...]) -> list[np.ndarray]:
     """Group the joints by their depth in the chain: a level is posed in one step."""
     depth = [0] * len(parents)
     for joint, parent in enumerate(parents):
@@ -231,7 +235,9 @@ def _levels(parents):
     return [np.flatnonzero(np.array(depth) == d) for d in range(1, max(depth) + 1)]
 
 
-def _chain(parents, local, rest):
+def _chain(
+    parents: tuple[int, ...], local: jax.Array, rest: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Rotations (..., 16, 3, 3) and positions (..., 16, 3) of the joints, parents first."""
     batch = jnp.broadcast_shapes(local.shape[:-3], rest.shape[:-2])
     rotations = jnp.broadcast_to(local, (*batch, *local.shape[-3:]))

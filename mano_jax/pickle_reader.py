@@ -9,8 +9,9 @@ stay inert stand-ins that only hold their state.
 import io
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class StandIn:
 
     __slots__ = ("kind", "state")
 
-    def __init__(self, kind, state=None):
+    def __init__(self, kind: str, state: Any = None) -> None:
         self.kind = kind
         self.state = state
 
@@ -78,13 +79,13 @@ class _Refused(Exception):
     pass
 
 
-def _require(condition, message):
+def _require(condition: object, message: str) -> None:
     if not condition:
         raise _Refused(message)
 
 
-def _refuse_opcode(name):
-    def load(unpickler):
+def _refuse_opcode(name: str) -> Callable[[pickle._Unpickler], NoReturn]:
+    def load(unpickler: pickle._Unpickler) -> NoReturn:
         raise _Refused(f"it uses the pickle opcode {name}, which no such file needs")
 
     return load
@@ -94,31 +95,33 @@ class _Unpickler(pickle._Unpickler):
     # The Python implementation, whose opcodes can be replaced one by one and whose memo is a
     # dict: the C one allocates whatever memo index the file asks for.
 
-    dispatch: ClassVar[dict] = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
 
-    def __init__(self, data, kind):
+    def __init__(self, data: bytes, kind: str) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
         self._kind = kind
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> _Global:
         marker = ALLOWED[self._kind].get((module, name))
-        _require(marker, f"it asks for {f'{module}.{name}'[:200]!r}, which no such file needs")
+        if marker is None:
+            raise _Refused(f"it asks for {f'{module}.{name}'[:200]!r}, which no such file needs")
         return _Global(marker)
 
-    def load_reduce(self):
+    def load_reduce(self) -> None:
         args = self.stack.pop()
         function = self.stack.pop()
         _require(type(function) is _Global and type(args) is tuple, "it calls what is no function")
         self.stack.append(_reduce(function.kind, args))
 
-    def load_newobj(self):
+    def load_newobj(self) -> None:
         args = self.stack.pop()
         cls = self.stack.pop()
         ok = type(cls) is _Global and cls.kind in ("csc_matrix", "Select", "Ch") and args == ()
         _require(ok, "it makes an object of a class that no such file holds")
         self.stack.append(StandIn(cls.kind))
 
-    def load_build(self):
+    def load_build(self) -> None:
         state = self.stack.pop()
         target = self.stack[-1]
         _require(
@@ -134,7 +137,7 @@ class _Unpickler(pickle._Unpickler):
         dispatch[getattr(pickle, _name)[0]] = _refuse_opcode(_name)
 
 
-def _reduce(kind, args):
+def _reduce(kind: str, args: tuple[Any, ...]) -> Any:
     if kind == "array":
         return StandIn("array")
     if kind == "dtype":
@@ -155,7 +158,7 @@ def _reduce(kind, args):
     raise _Refused(f"it calls {kind}, which no such file does")
 
 
-def _dtype(stand_in):
+def _dtype(stand_in: Any) -> np.dtype | None:
     _require(isinstance(stand_in, StandIn) and stand_in.kind == "dtype", "an array without a dtype")
     name, order = stand_in.state, "="
     if isinstance(name, tuple):
@@ -174,11 +177,12 @@ def _dtype(stand_in):
     return dtype.newbyteorder(order)
 
 
-def _array(shape, dtype, order, raw):
+def _array(shape: Any, dtype: np.dtype | None, order: Literal["C", "F"], raw: Any) -> np.ndarray:
     raw = raw.encode("latin1") if isinstance(raw, str) else raw
     ok = isinstance(raw, bytes) and isinstance(shape, tuple) and len(shape) <= 8
     ok = ok and all(type(n) is int and 0 <= n < 1 << 40 for n in shape)
-    _require(ok and dtype is not None, "a malformed array")
+    if not ok or dtype is None:
+        raise _Refused("a malformed array")
     count = 1
     for n in shape:
         count *= n
@@ -187,7 +191,7 @@ def _array(shape, dtype, order, raw):
     return array.astype(dtype.newbyteorder("="))
 
 
-def _finish_array(state):
+def _finish_array(state: Any) -> np.ndarray | list[Any]:
     _require(isinstance(state, tuple) and len(state) == 5, "a malformed array")
     _, shape, dtype_stand_in, fortran, raw = state
     dtype = _dtype(dtype_stand_in)
@@ -197,7 +201,7 @@ def _finish_array(state):
     return _array(shape, dtype, "F" if fortran else "C", raw)
 
 
-def _finish(value, done, depth=0):
+def _finish(value: Any, done: dict[int, tuple[Any, Any]], depth: int = 0) -> Any:
     """Replace the array stand-ins inside `value` by arrays; shared parts are visited once."""
     _require(depth < _MAX_DEPTH, "it is nested too deeply")
     if not isinstance(value, (dict, list, tuple, StandIn)):
@@ -206,6 +210,7 @@ def _finish(value, done, depth=0):
         return done[id(value)][0]
     # The value is kept beside its result, so that its id stays taken.
     done[id(value)] = (None, value)
+    result: Any
     if isinstance(value, dict):
         result = {k: _finish(v, done, depth + 1) for k, v in value.items() if isinstance(k, str)}
     elif isinstance(value, (list, tuple)):
@@ -222,7 +227,7 @@ def _finish(value, done, depth=0):
     return result
 
 
-def read_pickle_bytes(data, kind, name):
+def read_pickle_bytes(data: bytes, kind: str, name: str | Path) -> Any:
     """Read one pickle from memory; see read_pickle.
 
     Args:
@@ -248,7 +253,7 @@ def read_pickle_bytes(data, kind, name):
     raise FileFormatError(f"{name}: not read as a {_WHAT[kind]}: {reason}")
 
 
-def read_pickle(path, kind):
+def read_pickle(path: str | Path, kind: str) -> Any:
     """Read a MANO or HO-3D pickle without running anything that it holds.
 
     Args:

@@ -1,12 +1,14 @@
 """Axis-angle vectors and rotation matrices, finite in value and gradient everywhere."""
 
+import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 # Below this squared angle the series of sin(t)/t is exact in float32.
 _SMALL_SQUARED_ANGLE = 1e-8
 
 
-def rotation_matrix(rotvec):
+def rotation_matrix(rotvec: ArrayLike) -> jax.Array:
     """Rodrigues' formula: R = I + sin(t)/t [r] + (1 - cos t)/t^2 [r]^2, t = |r|.
 
     Args:
@@ -32,7 +34,7 @@ def rotation_matrix(rotvec):
     return eye + a * cross + b * (outer - squared * eye)
 
 
-def rotation_vector(matrix):
+def rotation_vector(matrix: ArrayLike) -> jax.Array:
     """The rotation vector of a rotation matrix, its angle in [0, pi].
 
     Goes through the unit quaternion, read off the best conditioned row of 4 q q^T, which is

@@ -1,9 +1,12 @@
 """Plain numpy skinning for the recipe of the embedded hand: the blend that keeps its volume."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def rotation(axis, angle):
+def rotation(axis: ArrayLike, angle: ArrayLike) -> np.ndarray:
     """Rotation about one axis.
 
     Args:
@@ -13,27 +16,29 @@ def rotation(axis, angle):
     Returns:
       (..., 3, 3).
     """
-    axis = np.asarray(axis, np.float64)
-    axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
+    unit = np.asarray(axis, np.float64)
+    unit = unit / np.linalg.norm(unit, axis=-1, keepdims=True)
     sine, cosine = (x[..., None, None] for x in (np.sin(angle), np.cos(angle)))
-    cross = np.zeros((*axis.shape, 3))
+    cross = np.zeros((*unit.shape, 3))
     cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = (
-        -axis[..., 2],
-        axis[..., 1],
-        -axis[..., 0],
+        -unit[..., 2],
+        unit[..., 1],
+        -unit[..., 0],
     )
     cross = cross - np.swapaxes(cross, -1, -2)
     return np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
 
 
-def between(a, b):
+def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The smallest rotation that turns direction `a` into direction `b`, each (3,)."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     axis = np.cross(a, b)
     return rotation(axis + 1e-12, np.arctan2(np.linalg.norm(axis), a @ b))
 
 
-def chain(rest, parents, local):
+def chain(
+    rest: np.ndarray, parents: Sequence[int], local: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """World rotations (16, 3, 3) and positions (16, 3) of joints at `rest` turned by `local`."""
     rotations, joints = [local[0]], [rest[0]]
     for j in range(1, len(parents)):
@@ -43,7 +48,7 @@ def chain(rest, parents, local):
     return np.stack(rotations), np.stack(joints)
 
 
-def _quaternion(matrix):
+def _quaternion(matrix: np.ndarray) -> np.ndarray:
     """Unit quaternions (N, 4) of rotations (N, 3, 3), by the best conditioned row of 4 q q^T."""
     m = matrix
     off = np.stack([m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]], -1)
@@ -58,7 +63,9 @@ def _quaternion(matrix):
     return np.where(q[:, :1] < 0, -q, q)
 
 
-def blend_linear(vertices, weights, rotations, offsets):
+def blend_linear(
+    vertices: np.ndarray, weights: np.ndarray, rotations: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Linear blend skinning: sum_j w_j (R_j v + t_j).
 
     Args:
@@ -74,7 +81,9 @@ def blend_linear(vertices, weights, rotations, offsets):
     return np.einsum("vab,vb->va", matrices, vertices) + weights @ offsets, matrices
 
 
-def blend_dual_quaternion(vertices, weights, rotations, offsets):
+def blend_dual_quaternion(
+    vertices: np.ndarray, weights: np.ndarray, rotations: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
     """Dual quaternion skinning (Kavan et al., TOG 2008): a bent joint keeps its volume.
 
     Args:

@@ -64,7 +64,7 @@ FINGERTIPS = {
 }
 
 
-def fingertip_vertices(preset):
+def fingertip_vertices(preset: str) -> np.ndarray:
     """Look up the five fingertip vertex ids of a preset.
 
     Args:

@@ -40,7 +40,7 @@ def softmax_blend(
     fragments: Fragments,
     sigma: float = 1e-4,
     gamma: float = 1e-4,
-    background: jax.Array | tuple[float, ...] | float = 1.0,
+    background: jax.Array | float = 1.0,
     znear: jax.Array | float = 1.0,
     zfar: jax.Array | float = 100.0,
 ) -> jax.Array:

@@ -104,7 +104,7 @@ def to_image(strips: jax.Array, images: int, image_size: tuple[int, int]) -> jax
 
 def to_strips(image: jax.Array) -> jax.Array:
     """Images (N, H, W) as a buffer (N * strips * rows, 8): the inverse of `to_image`, 0 beyond them."""
-    across, rows = strip_grid(image.shape[1:])
+    across, rows = strip_grid((image.shape[1], image.shape[2]))
     room = ((0, 0), (0, rows - image.shape[1]), (0, across * SIDE - image.shape[2]))
     strips = jnp.pad(image, room).reshape(image.shape[0], rows, across, SIDE)
     return strips.transpose(0, 2, 1, 3).reshape(-1, SIDE)

@@ -9,19 +9,25 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 GROUP = 16  # neighbours in memory; most of a silhouette's groups are full
 CHUNK = 128  # groups; a chunk's arrays stay in the processor's cache
-_IN_BOUNDS = {"mode": "promise_in_bounds"}
+# (values, x, y, image_values) -> channels, as of `map_covered`.
+PixelFunction = Callable[
+    [list[jax.Array], jax.Array, jax.Array, list[jax.Array]], Sequence[jax.Array]
+]
+_IN_BOUNDS = "promise_in_bounds"
 
 
 def map_covered(
-    function: Callable,
+    function: PixelFunction,
     pix_to_face: jax.Array,
     rows: jax.Array,
     origins: jax.Array | None = None,
@@ -54,7 +60,8 @@ def map_covered(
     Returns:
       the outputs, each (N, H, W, P, its channels); together they have the function's channels.
     """
-    shape = _Shape(rows.shape[0], pix_to_face.shape[1:], *rows.shape[1:])
+    _, height, width, slots = pix_to_face.shape
+    shape = _Shape(rows.shape[0], (height, width, slots), *rows.shape[1:])
     return _map_covered(
         function,
         tuple(map(tuple, empty)),
@@ -70,19 +77,34 @@ def map_covered(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def _map_covered(function, empty, shape, spare, *inputs):
+def _map_covered(
+    function: PixelFunction,
+    empty: tuple[tuple[float, ...], ...],
+    shape: "_Shape",
+    spare: tuple[float, ...],
+    *inputs: Any,
+) -> list[jax.Array]:
     return _forward(function, empty, shape, spare, *inputs)[0]
 
 
 def _forward(
-    function, empty, shape, spare, pix_to_face, rows, origins, basis, centres, image_values
-):
+    function: PixelFunction,
+    empty: tuple[tuple[float, ...], ...],
+    shape: "_Shape",
+    spare: tuple[float, ...],
+    pix_to_face: jax.Array,
+    rows: jax.Array,
+    origins: jax.Array | None,
+    basis: list[jax.Array] | None,
+    centres: list[jax.Array] | None,
+    image_values: list[jax.Array],
+) -> tuple[list[jax.Array], tuple[Any, ...]]:
     table = shape.table(rows, origins, spare)
     cover = shape.cover(pix_to_face)
     basis = basis and [shape.to_groups(m) for m in basis]
     centres = centres and [shape.to_groups(c) for c in centres]
 
-    def chunk(i, outputs):
+    def chunk(i: jax.Array, outputs: list[list[jax.Array]]) -> list[list[jax.Array]]:
         index, image, face = shape.chunk(cover, i)
         x, y = _take(centres, index) if centres else shape.centres(index, image, table.dtype)
         values, _ = shape.values(table, face, x, y, basis and _take(basis, index))
@@ -99,18 +121,25 @@ def _forward(
         for value in empty
     ]
     outputs = lax.fori_loop(0, cover.chunks, chunk, outputs)
-    outputs = [shape.to_image(output) for (output,) in outputs]
-    return outputs, (cover, table, origins, basis, centres, image_values)
+    images = [shape.to_image(output) for (output,) in outputs]
+    return images, (cover, table, origins, basis, centres, image_values)
 
 
-def _backward(function, empty, shape, spare, residual, cotangents):
+def _backward(
+    function: PixelFunction,
+    empty: tuple[tuple[float, ...], ...],
+    shape: "_Shape",
+    spare: tuple[float, ...],
+    residual: tuple[Any, ...],
+    cotangents: list[jax.Array],
+) -> tuple[Any, ...]:
     cover, table, origins, basis, centres, image_values = residual
     cotangents = [shape.to_groups(cotangent) for cotangent in cotangents]
 
     # Three chunks are on their way at a time: one sees its faces, one has its values' gradients
     # computed, one has them added to its faces. The loop carries what the next stage needs, or
     # XLA's CPU backend would compute it anew for each of its readers.
-    def see(i):
+    def see(i: jax.Array) -> dict[str, Any]:
         index, image, face = shape.chunk(cover, i)
         x, y = _take(centres, index) if centres else shape.centres(index, image, table.dtype)
         values, m = shape.values(table, face, x, y, basis and _take(basis, index))
@@ -124,7 +153,9 @@ def _backward(function, empty, shape, spare, residual, cotangents):
             "values": values,
         }
 
-    def pull(seen, to_images):
+    def pull(
+        seen: dict[str, Any], to_images: list[jax.Array]
+    ) -> tuple[dict[str, Any], list[jax.Array]]:
         drawn = seen["face"] < table.shape[0] - 1
         given = [
             jnp.where(drawn, cotangent.at[seen["index"], :, k].get(mode="clip"), 0.0)
@@ -137,15 +168,17 @@ def _backward(function, empty, shape, spare, residual, cotangents):
         )
         gradients, of_image = pullback(given)
         to_images = [
-            total.at[seen["image"]].add(jnp.sum(g, axis=1), **_IN_BOUNDS)
+            total.at[seen["image"]].add(jnp.sum(g, axis=1), mode=_IN_BOUNDS)
             for total, g in zip(to_images, of_image)
         ]
         return {k: seen[k] for k in ("index", "face", "m")} | {"gradients": gradients}, to_images
 
-    def add(pulled, to_rows, to_basis):
+    def add(
+        pulled: dict[str, Any], to_rows: jax.Array, to_basis: list[jax.Array] | None
+    ) -> tuple[jax.Array, list[jax.Array] | None]:
         face, m, gradients = pulled["face"], pulled["m"], pulled["gradients"]
-        if basis is not None:
-            seen = table.at[face].get(**_IN_BOUNDS)
+        if to_basis is not None:
+            seen = table.at[face].get(mode=_IN_BOUNDS)
             to_basis = [
                 total.at[pulled["index"]].set(
                     sum(g * seen[..., 2 + k * shape.count + j] for j, g in enumerate(gradients)),
@@ -156,9 +189,9 @@ def _backward(function, empty, shape, spare, residual, cotangents):
         g = jnp.stack(gradients).reshape(shape.count, -1).T
         m = jnp.stack([jnp.broadcast_to(part, face.shape) for part in m]).reshape(shape.terms, -1).T
         outer = m[:, :, None] * g[:, None, :]
-        return to_rows.at[face.reshape(-1)].add(outer, **_IN_BOUNDS), to_basis
+        return to_rows.at[face.reshape(-1)].add(outer, mode=_IN_BOUNDS), to_basis
 
-    def step(i, state):
+    def step(i: jax.Array, state: tuple[Any, ...]) -> tuple[Any, ...]:
         seen, pulled, to_rows, to_basis, to_images = state
         to_rows, to_basis = add(pulled, to_rows, to_basis)
         pulled, to_images = pull(seen, to_images)
@@ -184,7 +217,7 @@ def _backward(function, empty, shape, spare, residual, cotangents):
 _map_covered.defvjp(_forward, _backward)
 
 
-def _take(arrays, index):
+def _take(arrays: Sequence[jax.Array], index: jax.Array) -> list[jax.Array]:
     return [a.at[index].get(mode="clip") for a in arrays]
 
 
@@ -209,14 +242,16 @@ class _Shape:
     count: int
 
     @property
-    def per_image(self):
+    def per_image(self) -> int:
         return -(-math.prod(self.sides) // GROUP)
 
     @property
-    def groups(self):
+    def groups(self) -> int:
         return self.images * self.per_image
 
-    def table(self, rows, origins, spare):
+    def table(
+        self, rows: jax.Array, origins: jax.Array | None, spare: tuple[float, ...]
+    ) -> jax.Array:
         """Each face's origin and rows side by side; behind all faces the row of nobody."""
         if origins is None:
             origins = jnp.zeros((self.images, self.num_faces, 2), rows.dtype)
@@ -228,7 +263,7 @@ class _Shape:
         nobody[0, -self.count :] = spare
         return jnp.concatenate([table, nobody.astype(rows.dtype)])
 
-    def cover(self, pix_to_face):
+    def cover(self, pix_to_face: jax.Array) -> _Cover:
         first = jnp.arange(self.images, dtype=jnp.int32)[:, None, None, None] * self.num_faces
         nothing = self.images * self.num_faces
         face = jnp.where(pix_to_face >= 0, pix_to_face + first, nothing).astype(jnp.int32)
@@ -243,16 +278,23 @@ class _Shape:
         )
         return _Cover(face, listed, (place[-1] + CHUNK - 1) // CHUNK)
 
-    def chunk(self, cover, i):
+    def chunk(self, cover: _Cover, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Groups (G,), their images (G,) and faces (G, GROUP)."""
         index = lax.dynamic_slice(cover.list, (i * CHUNK,), (CHUNK,))
         image = jnp.minimum(index // self.per_image, self.images - 1)
         nothing = self.images * self.num_faces
         return index, image, cover.face.at[index].get(mode="fill", fill_value=nothing)
 
-    def values(self, table, face, x, y, basis):
+    def values(
+        self,
+        table: jax.Array,
+        face: jax.Array,
+        x: jax.Array,
+        y: jax.Array,
+        basis: list[jax.Array] | None,
+    ) -> tuple[list[jax.Array], list[jax.Array]]:
         """The values of pixels (G, GROUP), and what the rows were multiplied by."""
-        seen = table.at[face].get(**_IN_BOUNDS)
+        seen = table.at[face].get(mode=_IN_BOUNDS)
         column = [seen[..., k] for k in range(table.shape[1])]
         if self.terms == 1:
             return column[2:], [jnp.ones_like(x)]
@@ -264,7 +306,9 @@ class _Shape:
             values.append(column[k] * m[0] + column[k + self.count] * m[1] + last)
         return values, m if basis is not None else [*m, jnp.ones_like(x)]
 
-    def centres(self, index, image, dtype):
+    def centres(
+        self, index: jax.Array, image: jax.Array, dtype: DTypeLike
+    ) -> tuple[jax.Array, jax.Array]:
         """x and y of the pixels of groups, (G, GROUP) px."""
         start = (index - image * self.per_image) * GROUP
         pixel = start[:, None] + jnp.arange(GROUP, dtype=jnp.int32)
@@ -274,7 +318,7 @@ class _Shape:
         y = pixel // width
         return (pixel - y * width).astype(dtype) + 0.5, y.astype(dtype) + 0.5
 
-    def to_groups(self, values, fill=0):
+    def to_groups(self, values: jax.Array, fill: int = 0) -> jax.Array:
         """(N, H, W, P[, C]) as (groups, GROUP[, C])."""
         channels = values.shape[4:]
         flat = values.reshape(self.images, -1, *channels)
@@ -285,7 +329,7 @@ class _Shape:
             )
         return flat.reshape(-1, GROUP, *channels)
 
-    def to_image(self, groups):
+    def to_image(self, groups: jax.Array) -> jax.Array:
         """(groups, GROUP[, C]) as (N, H, W, P[, C])."""
         channels = groups.shape[2:]
         flat = groups.reshape(self.images, -1, *channels)[:, : math.prod(self.sides)]

@@ -33,4 +33,8 @@ def join_meshes(
         faces.append(jnp.broadcast_to(mesh_faces, face_batch + mesh_faces.shape[-2:]) + first)
         colors.append(jnp.broadcast_to(mesh_colors, batch + mesh_colors.shape[-2:]))
         first += mesh_vertices.shape[-2]
-    return tuple(jnp.concatenate(parts, axis=-2) for parts in (vertices, faces, colors))
+    return (
+        jnp.concatenate(vertices, axis=-2),
+        jnp.concatenate(faces, axis=-2),
+        jnp.concatenate(colors, axis=-2),
+    )

@@ -105,7 +105,9 @@ def outline_distance(points: np.ndarray, triangle: np.ndarray) -> np.ndarray:
     return nearest
 
 
-def soft_face(corners: np.ndarray, K: np.ndarray, image_size: tuple[int, int], clip: bool):
+def soft_face(
+    corners: np.ndarray, K: np.ndarray, image_size: tuple[int, int], clip: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """One face at all pixel centres: PyTorch3D's depth, barycentrics and signed squared distance.
 
     Args:
@@ -127,7 +129,7 @@ def soft_face(corners: np.ndarray, K: np.ndarray, image_size: tuple[int, int], c
         return None
     a, b, c = screen = (corners / depth[:, None]) @ K.T[:, :2] * unit
 
-    def area(p, q, r):
+    def area(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
         return (r[..., 0] - p[..., 0]) * (q[1] - p[..., 1]) - (r[..., 1] - p[..., 1]) * (
             q[0] - p[..., 0]
         )
@@ -189,7 +191,7 @@ def rasterize_soft(
     taken = np.take_along_axis(depths, order, axis=0)
     empty = ~np.isfinite(taken)
 
-    def layers(values, order):
+    def layers(values: np.ndarray, order: np.ndarray) -> np.ndarray:
         return np.moveaxis(np.take_along_axis(values, order, axis=0), 0, 2)
 
     empty_last = np.moveaxis(empty, 0, -1)

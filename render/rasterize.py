@@ -5,6 +5,7 @@ into a z-buffer; what the pixel sees of that face is then plain differentiable a
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -130,13 +131,21 @@ def fragments_of(
     )
 
 
-def _perspective(values, x, y, image_values):
+def _perspective(
+    values: Sequence[jax.Array], x: jax.Array, y: jax.Array, image_values: Sequence[jax.Array]
+) -> list[jax.Array]:
     """Depth and barycentrics from b_i / z, which are affine on the screen."""
     depth = 1.0 / (values[0] + values[1] + values[2])
     return [depth, *(value * depth for value in values)]
 
 
-def _inside_distance(unit, values, x, y, image_values):
+def _inside_distance(
+    unit: float,
+    values: list[jax.Array],
+    x: jax.Array,
+    y: jax.Array,
+    image_values: Sequence[jax.Array],
+) -> list[jax.Array]:
     return [-outline_distance(values) * unit**2]
 
 
@@ -160,7 +169,7 @@ def select_faces(corners: jax.Array, image_size: tuple[int, int]) -> jax.Array:
     offset = jnp.arange(SIDE) + 0.5
     none = corners.shape[0] - 1
 
-    def chunk(i):
+    def chunk(i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """First row in the buffer, face and inverse depth (as int32; 0 outside the face) of pairs."""
         number = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)
         face, row, strip = pairs.decode(number)
@@ -184,11 +193,11 @@ def select_faces(corners: jax.Array, image_size: tuple[int, int]) -> jax.Array:
             lax.bitcast_convert_type(near, jnp.int32),
         )
 
-    def nearest(i, best):
+    def nearest(i: jax.Array, best: jax.Array) -> jax.Array:
         start, _, near = chunk(i)
         return lax.scatter_max(best, start[:, None], near, BLOCK, mode="promise_in_bounds")
 
-    def lowest(i, winner):
+    def lowest(i: jax.Array, winner: jax.Array) -> jax.Array:
         start, face, near = chunk(i)
         most = lax.gather(best, start[:, None], BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
         wins = jnp.where((near > 0) & (near + TIE_STEPS >= most), face[:, None, None], none)

@@ -43,7 +43,16 @@ def render_mesh(
 
 
 @functools.partial(jax.jit, static_argnames=("image_size", "fill"))
-def _render_mesh(vertices_cam, faces, colors, K, image_size, light, background, fill):
+def _render_mesh(
+    vertices_cam: jax.Array,
+    faces: jax.Array,
+    colors: jax.Array,
+    K: jax.Array,
+    image_size: tuple[int, int],
+    light: PointLight | None,
+    background: jax.Array | float,
+    fill: float | None,
+) -> tuple[jax.Array, jax.Array, Fragments]:
     fragments = rasterize(vertices_cam, faces, K, image_size)
     mask = fragments.mask[..., 0]
     image = shade_faces(fragments.pix_to_face, vertices_cam, faces, colors, K, light, fill or 0.0)[

@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from render.camera import pixel_rays
-from render.covered import map_covered
+from render.covered import PixelFunction, map_covered
 from render.fragments import Fragments
 from render.triangles import nearness, planes, screen_corners, take_vertices
 
@@ -147,7 +149,7 @@ def shade_faces(
     (image,) = map_covered(
         functools.partial(_colors_of_planes, channels),
         pix_to_face.reshape(-1, *shape[-3:]),
-        *planes(corners, rows, shape[-3:-1]),
+        *planes(corners, rows, (shape[-3], shape[-2])),
         image_values=of_images,
         empty=((background,) * channels,),
         spare=(1.0,) + (0.0,) * (rows.shape[-1] - 1),
@@ -155,7 +157,13 @@ def shade_faces(
     return image.reshape(*shape, channels)
 
 
-def _colors_of_planes(channels, values, x, y, of_image):
+def _colors_of_planes(
+    channels: int,
+    values: Sequence[jax.Array],
+    x: jax.Array,
+    y: jax.Array,
+    of_image: Sequence[jax.Array],
+) -> list[jax.Array]:
     depth = 1.0 / values[0]
     seen = [value * depth for value in values[1:]]
     if not of_image:
@@ -165,16 +173,26 @@ def _colors_of_planes(channels, values, x, y, of_image):
     return _lit(seen[:channels], seen[channels:], place, of_image[6:])
 
 
-def _lit_at_place(values, x, y, light):
+def _lit_at_place(
+    values: Sequence[jax.Array], x: jax.Array, y: jax.Array, light: Sequence[jax.Array]
+) -> list[jax.Array]:
     *color, nx, ny, nz, px, py, pz = values
     return _lit(color, [nx, ny, nz], [px, py, pz], light)
 
 
-def _as_they_are(values, x, y, of_image):
+def _as_they_are(
+    values: list[jax.Array], x: jax.Array, y: jax.Array, of_image: Sequence[jax.Array]
+) -> list[jax.Array]:
     return values
 
 
-def _by_barycentrics(function, fragments, faces, attributes, of_images=()):
+def _by_barycentrics(
+    function: PixelFunction,
+    fragments: Fragments,
+    faces: jax.Array,
+    attributes: Sequence[jax.Array],
+    of_images: Sequence[jax.Array] = (),
+) -> jax.Array:
     """function of attributes [(..., V, C_i)] interpolated by barycentrics: (..., H, W, P, C_0)."""
     shape = fragments.pix_to_face.shape
     (image,) = map_covered(
@@ -188,7 +206,9 @@ def _by_barycentrics(function, fragments, faces, attributes, of_images=()):
     return image.reshape(*shape, -1)
 
 
-def _corner_values(attributes, faces, batch):
+def _corner_values(
+    attributes: Sequence[jax.Array], faces: jax.Array, batch: tuple[int, ...]
+) -> jax.Array:
     """Attributes [(..., V, C_i)] at the corners of faces: (N, F, 3, C), C the sum of C_i."""
     joined = jnp.concatenate(
         [jnp.broadcast_to(a, (*batch, *a.shape[-2:])) for a in attributes], axis=-1
@@ -197,7 +217,7 @@ def _corner_values(attributes, faces, batch):
     return values.reshape(math.prod(batch), faces.shape[-2], 3, joined.shape[-1])
 
 
-def _of_images(light, batch, dtype):
+def _of_images(light: PointLight, batch: tuple[int, ...], dtype: DTypeLike) -> list[jax.Array]:
     """The light's numbers, arrays (N,), those of the highlight (if there is one) at the end."""
     position = jnp.asarray(light.position_cam, dtype)
     numbers = [light.ambient, light.diffuse, *(position[..., k] for k in range(3))]
@@ -206,7 +226,12 @@ def _of_images(light, batch, dtype):
     return [jnp.broadcast_to(jnp.asarray(n, dtype), batch).reshape(-1) for n in numbers]
 
 
-def _lit(color, normal, place, light):
+def _lit(
+    color: Sequence[jax.Array],
+    normal: Sequence[jax.Array],
+    place: Sequence[jax.Array],
+    light: Sequence[jax.Array],
+) -> list[jax.Array]:
     """Phong's colours of a surface with a normal (of any length) at a place, camera frame."""
     ambient, diffuse, *position = light[:5]
     normal = _unit(normal)
@@ -225,11 +250,11 @@ def _lit(color, normal, place, light):
     return shaded
 
 
-def _dot(a, b):
+def _dot(a: Sequence[jax.Array], b: Sequence[jax.Array]) -> jax.Array:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def _unit(vector):
+def _unit(vector: Sequence[jax.Array]) -> list[jax.Array]:
     """vector / max(norm, 1e-6) of three coordinates, with a finite gradient at zero."""
     squared = _dot(vector, vector)
     long = squared > NORM_FLOOR**2

@@ -46,11 +46,11 @@ def silhouette(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _log_miss(image_size, sigma, corners):
+def _log_miss(image_size: tuple[int, int], sigma: float, corners: jax.Array) -> jax.Array:
     """Logarithm (N, H, W) of the share of light that passes all faces (N, F, 9)."""
     walk = _Walk(image_size, sigma, corners)
 
-    def step(i, total):
+    def step(i: jax.Array, total: jax.Array) -> jax.Array:
         face, start, x, y = walk.chunk(i)
         added = walk.log_miss(face, walk.columns(face), x, y)
         return lax.scatter_add(total, start, added, BLOCK, mode="promise_in_bounds")
@@ -59,15 +59,19 @@ def _log_miss(image_size, sigma, corners):
     return to_image(total, corners.shape[0], image_size)
 
 
-def _forward(image_size, sigma, corners):
+def _forward(
+    image_size: tuple[int, int], sigma: float, corners: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     return _log_miss(image_size, sigma, corners), corners
 
 
-def _backward(image_size, sigma, corners, cotangent):
+def _backward(
+    image_size: tuple[int, int], sigma: float, corners: jax.Array, cotangent: jax.Array
+) -> tuple[jax.Array]:
     walk = _Walk(image_size, sigma, corners)
     cotangent = to_strips(cotangent)
 
-    def step(i, total):
+    def step(i: jax.Array, total: list[jax.Array]) -> list[jax.Array]:
         face, start, x, y = walk.chunk(i)
         given = lax.gather(cotangent, start, BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
         _, pullback = jax.vjp(lambda c: walk.log_miss(face, c, x, y), walk.columns(face))
@@ -89,7 +93,7 @@ _log_miss.defvjp(_forward, _backward)
 class _Walk:
     """The (face, block) pairs of a silhouette, in chunks."""
 
-    def __init__(self, image_size, sigma, corners):
+    def __init__(self, image_size: tuple[int, int], sigma: float, corners: jax.Array) -> None:
         self.images, self.num_faces = corners.shape[:2]
         self.across, self.rows = strip_grid(image_size)
         self.buffer = (self.images * self.across * self.rows, SIDE)
@@ -100,7 +104,7 @@ class _Walk:
         self.corners = jnp.where(drawn[:, None], corners, 0.0)
         self.chunks = (self.pairs.total + CHUNK - 1) // CHUNK
 
-    def chunk(self, i):
+    def chunk(self, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """Faces (C,), where their blocks start in the buffer (C, 1), and the pixel centres, px."""
         number = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)
         face, row, strip = self.pairs.decode(number)
@@ -111,12 +115,14 @@ class _Walk:
         y = (row[:, None] + offset)[:, :, None]
         return face, ((image * self.across + strip) * self.rows + row)[:, None], x, y
 
-    def columns(self, face):
+    def columns(self, face: jax.Array) -> list[jax.Array]:
         """x and y of the corners of faces, six arrays (C, 1, 1)."""
         seen = self.corners.at[face].get(mode="promise_in_bounds")
         return [seen[:, k, None, None] for k in (0, 1, 3, 4, 6, 7)]
 
-    def log_miss(self, face, columns, x, y):
+    def log_miss(
+        self, face: jax.Array, columns: list[jax.Array], x: jax.Array, y: jax.Array
+    ) -> jax.Array:
         """log(1 - sigmoid(-d / sigma)) of faces at pixels, 0 beyond the blur radius."""
         px = [(c - x) * self.unit for c in columns[0::2]]
         py = [(c - y) * self.unit for c in columns[1::2]]

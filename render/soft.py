@@ -7,12 +7,13 @@ pixels' K slots, one face a tile at a time, many tiles at once.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from render.blocks import SIDE, block_pairs, strip_grid
+from render.blocks import SIDE, BlockPairs, block_pairs, strip_grid
 from render.camera import NEAR, ndc_per_pixel
 from render.covered import map_covered
 from render.fragments import Fragments
@@ -21,6 +22,7 @@ from render.triangles import SPARE, bounding_box, doubled_area, screen_corners
 MIN_AREA_NDC = 1e-8  # a face of less than half of it is drawn nowhere
 WINDOW = 1 << 17  # (face, tile) pairs that are sorted at a time
 _EPSILON = 1e-8
+_Pair = tuple[jax.Array, jax.Array]  # depths and faces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,14 @@ def rasterize_soft(
     return jax.tree.map(lambda a: a.reshape(batch + a.shape[1:]), fragments)
 
 
-def _soft_values(unit, options, corner, x, y, of_image=()):
+def _soft_values(
+    unit: float,
+    options: SoftOptions,
+    corner: list[jax.Array],
+    x: jax.Array,
+    y: jax.Array,
+    of_image: Sequence[jax.Array] = (),
+) -> list[jax.Array]:
     """Depth, three barycentrics and the signed squared distance of pixels to a face, PyTorch3D's way.
 
     Args:
@@ -117,15 +126,17 @@ def _soft_values(unit, options, corner, x, y, of_image=()):
 
 def squared_distance(px: list[jax.Array], py: list[jax.Array]) -> jax.Array:
     """From the origin to the outline of a triangle; of equally near edges 01, 02, 12 the first counts."""
-    nearest = None
+    edges = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
         dx, dy = px[j] - px[i], py[j] - py[i]
         squared = dx * dx + dy * dy
         long = squared > _EPSILON
         t = -(px[i] * dx + py[i] * dy) / jnp.where(long, squared, 1.0)
         t = lax.stop_gradient(jnp.where(long, jnp.clip(t, 0.0, 1.0), 1.0))
-        edge = (px[i] + t * dx) ** 2 + (py[i] + t * dy) ** 2
-        nearest = edge if nearest is None else jnp.where(nearest <= edge, nearest, edge)
+        edges.append((px[i] + t * dx) ** 2 + (py[i] + t * dy) ** 2)
+    nearest = edges[0]
+    for edge in edges[1:]:
+        nearest = jnp.where(nearest <= edge, nearest, edge)
     return nearest
 
 
@@ -142,7 +153,13 @@ def soft_drawable(corners: jax.Array, unit: float, cull_backfaces: bool = False)
     )
 
 
-def soft_pairs(corners, image_size, radius, drawn, aligned=False):
+def soft_pairs(
+    corners: jax.Array,
+    image_size: tuple[int, int],
+    radius: float,
+    drawn: jax.Array,
+    aligned: bool = False,
+) -> BlockPairs:
     """The BlockPairs of faces (M, 9) with the blocks that their boxes, grown by the blur, touch."""
     margin = radius**0.5 / ndc_per_pixel(image_size)
     low, high = bounding_box(corners)
@@ -151,12 +168,14 @@ def soft_pairs(corners, image_size, radius, drawn, aligned=False):
     )
 
 
-def _tiles_at_once():
+def _tiles_at_once() -> int:
     """On a processor as many as stay in its cache, elsewhere enough to fill the device."""
     return 64 if jax.default_backend() == "cpu" else 1 << 14
 
 
-def _select(corners, image_size, slots, options):
+def _select(
+    corners: jax.Array, image_size: tuple[int, int], slots: int, options: SoftOptions
+) -> jax.Array:
     """Index (N, H, W, slots) of the faces that each pixel keeps, -1 where none."""
     images, num_faces = corners.shape[:2]
     across, rows = strip_grid(image_size)
@@ -171,7 +190,7 @@ def _select(corners, image_size, slots, options):
     offset = jnp.arange(SIDE * SIDE)
     group = min(_tiles_at_once(), tiles)
 
-    def candidate(face, tile):
+    def candidate(face: jax.Array, tile: jax.Array) -> jax.Array:
         """Depth (G, 64) of one face a tile, infinite at pixels that do not keep it."""
         column = [corners[face, k, None] for k in range(9)]
         x = (tile // down % across * SIDE)[:, None] + offset % SIDE + 0.5
@@ -182,7 +201,9 @@ def _select(corners, image_size, slots, options):
         kept |= (face < nobody)[:, None] & (depth >= 0) & jnp.signbit(distance)
         return jnp.where(kept, depth, jnp.inf)
 
-    def insert(depth, face, new_depth, new_face):
+    def insert(
+        depth: jax.Array, face: jax.Array, new_depth: jax.Array, new_face: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         """Sorted slots (slots, G, 64) with one more face, behind those of the same depth."""
         new_depth, new_face = new_depth[None], new_face[None, :, None]
         before = jnp.concatenate([jnp.full_like(depth[:1], -jnp.inf), depth[:-1]])
@@ -193,7 +214,7 @@ def _select(corners, image_size, slots, options):
             jnp.where(moved, face_before, jnp.where(takes, new_face, face)),
         )
 
-    def window(i, slots_of):
+    def window(i: jax.Array, slots_of: list[jax.Array]) -> list[jax.Array]:
         """Sorts one window of pairs by tile and walks the tiles, those with most faces first."""
         number = i * WINDOW + jnp.arange(WINDOW, dtype=jnp.int32)
         face, row, strip = pairs.decode(number)
@@ -207,14 +228,14 @@ def _select(corners, image_size, slots, options):
         busy = jnp.concatenate([busy, jnp.full(group, tiles, busy.dtype)]).astype(jnp.int32)
         groups = (jnp.sum(count > 0) + group - 1) // group
 
-        def walk(g, slots_of):
+        def walk(g: jax.Array, slots_of: list[jax.Array]) -> list[jax.Array]:
             mine = lax.dynamic_slice(busy, (g * group,), (group,))
             faces_left = count.at[mine].get(mode="fill", fill_value=0)
             first = start.at[mine].get(mode="clip")
 
             # A face is inserted one step after its depth was computed: in one step XLA's CPU
             # backend would compute it anew for each slot.
-            def step(j, state):
+            def step(j: jax.Array, state: tuple[_Pair, _Pair]) -> tuple[_Pair, _Pair]:
                 slots_of, (depth, face_before) = state
                 at = jnp.minimum(first + j, WINDOW - 1)
                 new_face = jnp.where(j < faces_left, face[at], nobody)

@@ -159,7 +159,7 @@ def planes(
     return rows, origins
 
 
-def _origins(corners, image_size):
+def _origins(corners: jax.Array, image_size: tuple[int, int]) -> jax.Array:
     """A point of the image near each face, so that nothing large cancels at its pixels."""
     limits = jnp.array(image_size[::-1], corners.dtype)
     return lax.stop_gradient(jnp.clip(corners[..., :2], 0.0, limits))

@@ -21,7 +21,7 @@ def visible_vertices(fragments: Fragments, faces: jax.Array, num_vertices: int) 
     batch = shape[:-3]
     faces = jnp.broadcast_to(faces, batch + faces.shape[-2:])
 
-    def one(pix_to_face, faces):
+    def one(pix_to_face: jax.Array, faces: jax.Array) -> jax.Array:
         # Index F collects the empty pixels and is cut off.
         owner = jnp.where(pix_to_face >= 0, pix_to_face, faces.shape[0])
         owns = jnp.zeros(faces.shape[0] + 1).at[owner].set(1.0)[:-1]
