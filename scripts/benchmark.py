@@ -12,11 +12,14 @@ import inspect
 import itertools
 import json
 import pathlib
+import sys
 
 from absl import flags
 
 from amvur_jax.errors import UserError
 from amvur_jax.runtime import cli
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # benchmarks/ is not installed
 from benchmarks import measure
 
 SUITES = tuple(

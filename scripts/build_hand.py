@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+import mano_jax
 from amvur_jax.runtime import cli
 from mano_jax.embedded import build_hand
 from mano_jax.topology import PARENTS
 
-ASSETS = cli.ROOT / "mano_jax" / "assets"
+ASSETS = Path(mano_jax.__file__).parent / "assets"
 _SOURCE = flags.DEFINE_string("source", str(ASSETS / "hand_cc0.npz"), "The CC0 mesh.")
 _OUTPUT = flags.DEFINE_string("output", str(ASSETS / "hand.npz"), "The hand model to write.")
 

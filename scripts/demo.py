@@ -13,7 +13,7 @@ from amvur_jax import demo
 from amvur_jax.runtime import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", str(cli.ROOT / "configs" / "synthetic_weak.py"), "What to train."
+    "config", cli.config_path("synthetic_weak"), "What to train."
 )
 _OUTPUT = flags.DEFINE_string("output", "runs/demo", "Folder for everything.")
 

@@ -14,7 +14,9 @@ from amvur_jax.pictures import draw
 from amvur_jax.pictures.batch import batch_picture
 from amvur_jax.runtime import cli
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/*.py.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The path of a config, or the name of one in configs/: ho3d_weak."
+)
 _OUTPUT = flags.DEFINE_string("output", "batch.jpg", "The picture to write.")
 _STEP = flags.DEFINE_integer("step", 0, "Which batch of the run.", lower_bound=0)
 _COUNT = flags.DEFINE_integer("count", 6, "How many of its samples.", lower_bound=1)

@@ -15,7 +15,9 @@ from amvur_jax.errors import UserError
 from amvur_jax.runtime import cli, startup
 from amvur_jax.train import train
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/*.py.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The path of a config, or the name of one in configs/: ho3d_weak."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Compile, print parameters, FLOPs, memory and a batch's shapes, and stop."

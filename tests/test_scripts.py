@@ -7,6 +7,8 @@ import sys
 import pytest
 from trees import write_ho3d
 
+from amvur_jax.runtime import cli
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -27,11 +29,27 @@ def refused(result, *words):
         assert word in result.stderr
 
 
-@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "scripts").glob("*.py")))
+SCRIPTS = sorted(p.name for p in (ROOT / "scripts").glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_help_reads(script):
     result = call(script, "--help")
     assert "python scripts/" in result.stdout
     assert "Traceback" not in result.stderr
+
+
+def test_the_command_has_every_script_but_those_for_the_source_tree():
+    own = {"benchmark.py", "build_hand.py", "render_pictures.py"}
+    assert {f"{name}.py" for name in cli.COMMANDS} == set(SCRIPTS) - own
+
+
+def test_a_config_of_ours_goes_by_its_name_and_another_is_named(tmp_path):
+    for given in ("nothing", tmp_path / "nothing.py"):
+        result = call("train.py", f"--config={given}", f"--workdir={tmp_path / 'run'}")
+        refused(result, str(given), "ho3d_weak")
+    by_name = call("train.py", "--config=ho3d_weak", f"--config.data.root={tmp_path}", "--dry_run")
+    refused(by_name, "train.txt")
 
 
 def test_a_missing_data_set_names_the_synthetic_one(tmp_path):
