@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from tensorboard_events import scalars
-from tiny import tiny_config
+from tiny import supervised_tiny_config, tiny_config
 from trees import write_ho3d
 
 from amvur_jax import checkpoint, configuration, inference
@@ -172,6 +172,27 @@ def test_predict_writes_overlay_mesh_and_numbers(run, tree, tmp_path):
     assert "(calibrated)" in told
     assert f"index {np.sqrt((want[5:9] ** 2).mean()):.0f}" in told
     assert {"posterior_vertices_log_var", "camera_log_var", "faces", "crop"} <= set(arrays)
+
+
+@pytest.mark.slow
+def test_a_supervised_run_from_end_to_end(tree, tmp_path):
+    config = supervised_tiny_config(tree)
+    model = train(config, tmp_path / "run")
+    before = inference.untrained(configuration.to_dict(config)).state["params"]
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, model["params"])
+    # what weak supervision does not reach: the weak-perspective camera, and the vertices' variances
+    assert all(jax.tree.leaves(moved["prior"]["weak_camera"])) and moved["spread"]["vertex_offset"]
+    predictor = inference.load(tmp_path / "run")
+    scores = evaluate(predictor, tmp_path / "out", batch_size=2)
+    again = score_files(tmp_path / "out" / "pred.zip", tree).summary()
+    assert {name: scores[name] for name in again} == again
+    picture = next((tree / "evaluation").glob("*/rgb/0000.png"))
+    box = HO3D(tree, "evaluation").frame(0).box
+    (_, obj, numbers), _ = predict(predictor, picture, tmp_path / "out", box)
+    # the answer is the posterior
+    lines = [line.split()[1:4] for line in obj.read_text().splitlines() if line.startswith("v ")]
+    vertices = np.load(numbers)["posterior_vertices_mu"]
+    np.testing.assert_allclose(np.array(lines, float), vertices * [1, -1, -1], atol=1e-6)
 
 
 @pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "5,5,1,9", "nan,0,1,1"])

@@ -7,7 +7,7 @@ import pytest
 from amvur_jax.predictions.writer import official
 from amvur_jax.scoring.mistakes import find_mistakes
 from mano_jax import load_hand
-from mano_jax.topology import HO3D_TO_MODEL
+from mano_jax.topology import HO3D_TO_MODEL, MODEL_TO_HO3D, MODEL_TO_MANO21
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,23 @@ def test_only_the_mistake_that_was_made_is_named(truth):
     move = joints[:, :1] - joints[:, :1] * flip  # on the wrist all the same
     (only,) = find_mistakes(joints * flip + move, vertices * flip + move, *rest)
     assert "OpenCV" in only
+
+
+@pytest.mark.parametrize(
+    "program, words, order",
+    [
+        ("ho3d", "MANO's with tips", MODEL_TO_MANO21),
+        ("ho3d", "the model's", range(21)),
+        ("freihand", "MANO's with tips", MODEL_TO_MANO21),
+        ("freihand", "HO-3D's", MODEL_TO_HO3D),
+    ],
+)
+def test_an_order_is_named(truth, program, words, order):
+    joints, vertices, gt_joints, gt_vertices = truth
+    own = MODEL_TO_HO3D if program == "ho3d" else np.arange(21)
+    model, gt_model = joints[:, HO3D_TO_MODEL], gt_joints[:, HO3D_TO_MODEL]
+    found = find_mistakes(model[:, list(order)], vertices, gt_model[:, own], gt_vertices, program)
+    assert any("another order" in text and words in text for text in found), found
 
 
 def test_freihand_wants_no_wrist_and_the_models_order(truth):

@@ -1,0 +1,71 @@
+"""Views are data sets: each has all of the protocol, and what it does not change is the data set's."""
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from trees import write_ho3d
+
+from amvur_jax.data import views
+from amvur_jax.data.frame import Dataset
+from amvur_jax.data.open import open_dataset, open_evaluation, open_training
+from amvur_jax.errors import UserError
+
+VIEWS = {
+    "View": lambda d: views.View(d),
+    "Share": lambda d: views.Share(d, 1, 2),
+    "Subset": lambda d: views.Subset(d, 2),
+    "Limited": lambda d: views.Limited(d, "2d"),
+    "Cached": lambda d: views.Cached(d, 1 << 20),
+}
+
+
+def test_every_view_is_tried_here():
+    kinds = {name for name, kind in vars(views).items() if isinstance(kind, type)}
+    assert kinds - {"Chosen"} == set(VIEWS)
+
+
+@pytest.mark.parametrize("split", ["train", "evaluation"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_is_a_data_set(tree, name, split):
+    below = open_dataset(tree, split)
+    view = VIEWS[name](below)
+    for field in Dataset.__annotations__:
+        assert hasattr(below, field) and hasattr(view, field), field
+    assert (view.root, view.split, view.layout) == (below.root, split, "ho3d_v2")
+    assert len(view) == len(view.names) > 0
+    for i in range(len(view)):
+        frame = view.frame(i)
+        assert frame.name == view.names[i] == below.names[frame.index]
+        np.testing.assert_array_equal(frame.image, below.frame(frame.index).image)
+    if name == "Limited" or split == "train":
+        assert view.ground_truth is None
+    else:
+        for part, whole in zip(view.ground_truth, below.ground_truth):
+            chosen = [view.frame(i).index for i in range(len(view))]
+            np.testing.assert_array_equal(part, whole[chosen])
+
+
+def test_a_view_of_a_view_is_one_too(tree):
+    below = open_dataset(tree, "evaluation")
+    last = views.Share(views.Subset(below, 3), 2, 3)
+    assert last.names == below.names[-1:]
+    np.testing.assert_array_equal(last.ground_truth[0], below.ground_truth[0][-1:])
+
+
+def settings(root, *mix):
+    return ConfigDict({"root": str(root), "mix": mix})
+
+
+def test_the_scores_are_of_the_first_set_with_an_evaluation_split(tree, tmp_path):
+    write_ho3d(tmp_path / "bare", train=2, evaluation=1)
+    (tmp_path / "bare" / "evaluation.txt").unlink()
+    bare, whole = str(tmp_path / "bare"), str(tree)
+    assert open_evaluation(settings(tree)).root == tree
+    mix = settings("nowhere", (bare, 1.0, "2d"), (whole, 1.0))
+    assert open_evaluation(mix).root == tree
+    assert open_evaluation(settings("nowhere", (bare, 1.0, "2d"))) is None
+    assert open_evaluation(settings("nowhere", (bare, 1.0)), root=whole).root == tree
+    with pytest.raises(UserError, match=r"evaluation\.txt"):
+        open_evaluation(settings(tree), root=bare)
+    # a run of such a mix draws its training frames: they have no ground truth, and say so
+    assert open_training(mix).datasets[0].ground_truth is None
