@@ -28,7 +28,7 @@ def get_config():
     c.data.cache = False  # keep decoded frames in memory, up to 2 GB
     # Stop at a frame that cannot be read; else it is named in a warning and nothing is learnt from it.
     c.data.strict = False
-    # Standard deviation of the crop centre in training, px of the full image.
+    # Standard deviation of the crop centre in training, px of a picture of 640 x 480, or as much of another.
     c.data.jitter_px = 5.0
 
     c.data.augment = ConfigDict()  # of training pictures; the published runs have none of it

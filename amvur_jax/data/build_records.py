@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from amvur_jax.data.augment import GEOMETRIC, Augmentation
-from amvur_jax.data.crop import JITTER_SIGMAS, SHOWN, SIDE_RANGE_PX, crop_box
+from amvur_jax.data.crop import JITTER_SIGMAS, SHOWN, SIDE_RANGE, crop_box, unit
 from amvur_jax.data.frame_checks import mesh_error_mm, problem
 from amvur_jax.data.open import open_dataset, splits_of
 from amvur_jax.data.readers import records
@@ -111,8 +111,9 @@ def region(frame, reach):
     if not usable:
         return 0, 0, width, height
     # The jitter moves the centre and widens the square, which then grows, turns and is shifted.
-    jitter = JITTER_SIGMAS * reach.jitter_px
-    side = min(side + SHOWN * 4 * jitter, SHOWN * SIDE_RANGE_PX[1]) * (1 + reach.scale)
+    pixel = unit(frame.size)
+    jitter = JITTER_SIGMAS * reach.jitter_px * pixel
+    side = min(side + SHOWN * 4 * jitter, SHOWN * SIDE_RANGE[1] * pixel) * (1 + reach.scale)
     angle = np.deg2rad(min(reach.rotation, 45.0))
     radius = side / 2 * (np.cos(angle) + np.sin(angle)) + jitter + side * reach.shift
     # What the filter of a smaller picture reaches beyond the crop.

@@ -8,12 +8,22 @@ import math
 import cv2
 import numpy as np
 
-PADDING_PX = 10.0
-SIDE_RANGE_PX = (50.0, 640.0)
+# Lengths of the published crop, px of a picture of 640 x 480; in proportion for others, see `unit`.
+PADDING = 10.0
+SIDE_RANGE = (50.0, 640.0)
 JITTER_SIGMAS = 3.0
 # The published crop shows 200/224 of the square that its intrinsics assume: the part that the
 # backbone saw is what is kept here, for both.
 SHOWN = 200.0 / 224.0
+
+
+def unit(image_size):
+    """How many pixels of a picture are one of 640 x 480: all that is given in the latter goes by it.
+
+    Args:
+      image_size: (width, height), pixels; which of them is the longer plays no part.
+    """
+    return max(max(image_size) / 640, min(image_size) / 480)
 
 
 def crop_box(box, image_size, rng=None, jitter_px=5.0):
@@ -23,7 +33,7 @@ def crop_box(box, image_size, rng=None, jitter_px=5.0):
       box: (4,) x1, y1, x2, y2 about the hand, or (n, 2) points on it, pixels.
       image_size: (width, height) of the image, pixels.
       rng: a numpy Generator that moves the centre, or None for no jitter.
-      jitter_px: standard deviation of that move along each axis, pixels.
+      jitter_px: standard deviation of that move along each axis, pixels of a picture of 640 x 480.
 
     Returns:
       centre (2,) and side of the square, pixels, and whether the hand's centre is in the image
@@ -35,26 +45,28 @@ def crop_box(box, image_size, rng=None, jitter_px=5.0):
         box = np.concatenate([box.min(axis=0), box.max(axis=0)])
     x1, y1, x2, y2 = box.tolist()
     width, height = image_size
+    pixel = unit(image_size)
+    padding = PADDING * pixel
     dx, dy = 0.0, 0.0
     if rng is not None:
         # Bounded, so that a region which any crop fits into exists.
         dx, dy = (
-            jitter_px * min(max(draw, -JITTER_SIGMAS), JITTER_SIGMAS)
+            jitter_px * pixel * min(max(draw, -JITTER_SIGMAS), JITTER_SIGMAS)
             for draw in rng.standard_normal(2).tolist()
         )
     # Comparisons with NaN are false; infinite corners have no middle in the image.
     inside = 0 <= (x1 + x2) / 2 <= width and 0 <= (y1 + y2) / 2 <= height
     if not (inside and x1 <= x2 and y1 <= y2):
-        return np.array([width / 2, height / 2]), SHOWN * _bounded(max(width, height)), False
-    left, right = max(x1, 0) - PADDING_PX, min(x2, width) + PADDING_PX
-    top, bottom = max(y1, 0) - PADDING_PX, min(y2, height) + PADDING_PX
+        return np.array([width / 2, height / 2]), SHOWN * _bounded(max(width, height), pixel), False
+    left, right = max(x1, 0) - padding, min(x2, width) + padding
+    top, bottom = max(y1, 0) - padding, min(y2, height) + padding
     x, y = (left + right) / 2 + dx, (top + bottom) / 2 + dy
     half = max(right - x, x - left, bottom - y, y - top)
-    return np.array([x, y]), SHOWN * _bounded(4 * half), True
+    return np.array([x, y]), SHOWN * _bounded(4 * half, pixel), True
 
 
-def _bounded(side):
-    return min(max(side, SIDE_RANGE_PX[0]), SIDE_RANGE_PX[1])
+def _bounded(side, pixel):
+    return min(max(side, SIDE_RANGE[0] * pixel), SIDE_RANGE[1] * pixel)
 
 
 def crop_matrix(centre, side, size, angle=0.0):
@@ -85,7 +97,7 @@ def whole_image_box(image_size):
       (4,) x1, y1, x2, y2, pixels.
     """
     size = np.asarray(image_size, np.float64)
-    half = size.min() / (4 * SHOWN) - PADDING_PX
+    half = size.min() / (4 * SHOWN) - PADDING * unit(image_size)
     return np.concatenate([size / 2 - half, size / 2 + half])
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
+from amvur_jax.data.crop import crop_box, crop_image, crop_matrix, whole_image_box
 
 IMAGE_SIZE = (640, 480)
 
@@ -120,3 +120,30 @@ def test_a_hand_whose_centre_is_outside_is_not_usable(box):
     centre, side, usable = crop_box(box, IMAGE_SIZE, np.random.default_rng(0))
     assert not usable
     assert np.isfinite(centre).all() and 0 < side <= 640
+
+
+BOX = np.array([250.0, 180, 390, 300])
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.5, 3.0, 6.3])
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_the_crop_is_the_same_share_of_a_picture_of_any_size(factor, seed):
+    def crop(factor):
+        rng = None if seed is None else np.random.default_rng(seed)
+        size = 640 * factor, 480 * factor
+        centre, side, usable = crop_box(BOX * factor, size, rng)
+        assert usable
+        return np.append(centre, side) / factor
+
+    np.testing.assert_allclose(crop(factor), crop(1.0), rtol=1e-12)
+    _, side, _ = crop_box(BOX * factor, (640 * factor, 480 * factor))
+    assert 140 * factor / side == pytest.approx(0.49, abs=0.005)
+
+
+@pytest.mark.parametrize("size", [224, 640, 1024, 4000])
+@pytest.mark.parametrize("shape", [(1, 1), (1.5, 1), (1, 16 / 9)])
+def test_the_whole_image_box_shows_the_largest_square_of_any_picture(size, shape):
+    image_size = size * shape[0], size * shape[1]
+    centre, side, usable = crop_box(whole_image_box(image_size), image_size)
+    assert usable and side == pytest.approx(size)
+    np.testing.assert_allclose(centre, np.array(image_size) / 2)
