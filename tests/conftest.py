@@ -9,6 +9,11 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 ROOT = pathlib.Path(__file__).parents[1]
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
 
+if os.environ.get("TEST_CPU_LIBRARIES") == "scripts":  # in place of XLA's own choice
+    from amvur_jax.runtime import startup
+
+    startup.tune_cpu()
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 import reference  # noqa: E402
