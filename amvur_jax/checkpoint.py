@@ -11,6 +11,8 @@ import contextlib
 import json
 import logging
 import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import flax.serialization
 import jax
@@ -28,7 +30,9 @@ logging.getLogger("absl").addFilter(
 )
 
 
-def manager(run_folder, keep=None, best=None):
+def manager(
+    run_folder: str | pathlib.Path, keep: int | None = None, best: str | None = None
+) -> ocp.CheckpointManager:
     """The Orbax manager of a run's `checkpoints` folder, which it makes if it is missing.
 
     Args:
@@ -52,7 +56,7 @@ def manager(run_folder, keep=None, best=None):
     return ocp.CheckpointManager(folder, options=options, item_handlers=_handlers())
 
 
-def _handlers():
+def _handlers() -> dict[str, ocp.CheckpointHandler]:
     return {
         "model": ocp.StandardCheckpointHandler(),
         "average": ocp.StandardCheckpointHandler(),
@@ -70,11 +74,17 @@ class Saver:
       config: the run's config, a nested dictionary.
     """
 
-    def __init__(self, checkpoints, config):
+    def __init__(self, checkpoints: ocp.CheckpointManager, config: Mapping[str, Any]) -> None:
         self._checkpoints, self._config = checkpoints, config
-        self._step = None
+        self._step: int | None = None
 
-    def save(self, step, state, place, scores=None):
+    def save(
+        self,
+        step: int,
+        state: dict,
+        place: Mapping[str, Any],
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
         """Start to write a checkpoint.
 
         Args:
@@ -99,12 +109,12 @@ class Saver:
         with self._explained():
             self._checkpoints.save(step, args=ocp.args.Composite(**items), metrics=scores)
 
-    def check(self):
+    def check(self) -> None:
         """Raise a UserError where the checkpoint that is being written has failed."""
         with self._explained():
             self._checkpoints.check_for_errors()
 
-    def finish(self):
+    def finish(self) -> None:
         """Wait until everything is written.
 
         Raises:
@@ -113,13 +123,13 @@ class Saver:
         with self._explained():
             self._checkpoints.wait_until_finished()
 
-    def close(self):
+    def close(self) -> None:
         """Stop writing; what is half written is waited for."""
         with contextlib.suppress(Exception):  # `finish` has told what went wrong
             self._checkpoints.close()
 
     @contextlib.contextmanager
-    def _explained(self):
+    def _explained(self) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
@@ -132,13 +142,13 @@ class Saver:
             ) from error
 
 
-def _training(state):
+def _training(state: dict) -> dict:
     """What of a state is neither model nor average, as plain nested dictionaries."""
     rest = {name: value for name, value in state.items() if name not in ("model", "average")}
     return flax.serialization.to_state_dict(rest)
 
 
-def save_model(run_folder, model, config):
+def save_model(run_folder: str | pathlib.Path, model: dict, config: Mapping[str, Any]) -> None:
     """Write parameters that no run of ours made, as step 0 of a new run's folder."""
     with manager(run_folder) as checkpoints:
         items = {"model": ocp.args.StandardSave(model), "config": ocp.args.JsonSave(config)}
@@ -146,19 +156,19 @@ def save_model(run_folder, model, config):
         checkpoints.wait_until_finished()
 
 
-def newest(run_folder):
+def newest(run_folder: str | pathlib.Path) -> int:
     """The step of a run's newest checkpoint, 0 where there is none."""
     folder = pathlib.Path(run_folder).absolute() / "checkpoints"
     return max(_steps(folder), default=0)
 
 
-def _steps(folder):
+def _steps(folder: pathlib.Path) -> list[int]:
     """Steps whose checkpoint is whole: its folder gets its name last."""
     inside = folder.iterdir() if folder.is_dir() else ()
     return [int(p.name) for p in inside if p.name.isdigit() and (p / "model").is_dir()]
 
 
-def find(path):
+def find(path: str | pathlib.Path) -> tuple[pathlib.Path, int]:
     """(run's checkpoints folder, step) of a run's folder, its `checkpoints` or one step's folder.
 
     Raises:
@@ -177,24 +187,24 @@ def find(path):
     return folder, max(steps)
 
 
-def read_config(path):
+def read_config(path: str | pathlib.Path) -> dict[str, Any]:
     """The configuration, a nested dictionary, that travels with a checkpoint."""
     folder, step = find(path)
     return _read_json(folder, step, "config")
 
 
-def _read_json(folder, step, item):
+def _read_json(folder: pathlib.Path, step: int, item: str) -> dict[str, Any]:
     with open_manager(folder) as checkpoints:
         args = ocp.args.Composite(**{item: ocp.args.JsonRestore()})
         return checkpoints.restore(step, args=args)[item]
 
 
-def open_manager(folder):
+def open_manager(folder: pathlib.Path) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(read_only=True)
     return ocp.CheckpointManager(folder, options=options, item_handlers=_handlers())
 
 
-def restore_model(path, shapes, averaged=False):
+def restore_model(path: str | pathlib.Path, shapes: dict, averaged: bool = False) -> dict:
     """Restore {"params", "batch_stats"} into the structure of `shapes`.
 
     Args:
@@ -211,7 +221,7 @@ def restore_model(path, shapes, averaged=False):
     return model
 
 
-def restore_state(path, shapes):
+def restore_state(path: str | pathlib.Path, shapes: dict) -> tuple[dict, dict[str, Any]]:
     """Restore a run's newest state, onto whatever devices `shapes` names.
 
     Args:
@@ -235,7 +245,7 @@ def restore_state(path, shapes):
     return state, _read_json(folder, step, "place")
 
 
-def _restore_training(folder, step, shapes):
+def _restore_training(folder: pathlib.Path, step: int, shapes: dict) -> dict:
     with open_manager(folder) as checkpoints:
         stored = _tree(checkpoints.item_metadata(step)["training"])
     if "mu" not in stored["optimizer"]:
@@ -248,14 +258,14 @@ def _restore_training(folder, step, shapes):
     return training | {"optimizer": chain}
 
 
-def write_calibration(path, values):
+def write_calibration(path: str | pathlib.Path, values: Mapping[str, float]) -> None:
     """Write the calibration of a checkpoint, a dictionary with "temperature", beside its parameters."""
     folder, step = find(path)
     file = folder / str(step) / CALIBRATION
     write_json(file, values)
 
 
-def read_calibration(path):
+def read_calibration(path: str | pathlib.Path) -> dict[str, float] | None:
     """The calibration of a checkpoint, or None where it has none.
 
     Raises:
@@ -276,7 +286,7 @@ def read_calibration(path):
     return values
 
 
-def restore_part(path, model):
+def restore_part(path: str | pathlib.Path, model: dict) -> dict:
     """`model` with those of its parts that a checkpoint holds: all of them, or the backbone alone.
 
     Args:
@@ -300,11 +310,11 @@ def restore_part(path, model):
     return {kind: parts | restored[kind] for kind, parts in model.items()}
 
 
-def as_shape(leaf):
+def as_shape(leaf: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
 
 
-def _restore(folder, step, item, shapes):
+def _restore(folder: pathlib.Path, step: int, item: str, shapes: dict) -> dict:
     with open_manager(folder) as checkpoints:
         stored = checkpoints.item_metadata(step)[item]
         check_same(folder / str(step) / item, stored, shapes)
@@ -316,15 +326,15 @@ def _restore(folder, step, item, shapes):
         return checkpoints.restore(step, args=args)[item]
 
 
-def _tree(metadata):
+def _tree(metadata: Any) -> dict:
     """The nested dictionary in what Orbax tells of an item, whatever it is wrapped in."""
     return getattr(metadata, "tree", metadata)
 
 
-def check_same(path, stored, shapes):
+def check_same(path: pathlib.Path, stored: Any, shapes: dict) -> None:
     """Raise a UserError that names what differs between a stored tree and the expected one."""
 
-    def by_name(tree):
+    def by_name(tree: dict) -> dict[str, tuple[int, ...]]:
         leaves = jax.tree_util.tree_leaves_with_path(tree)
         return {
             jax.tree_util.keystr(p, simple=True, separator="/"): tuple(x.shape) for p, x in leaves

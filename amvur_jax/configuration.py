@@ -1,7 +1,11 @@
 """From an ml_collections config, or the one stored with a checkpoint, to the parts that it describes."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml_collections import ConfigDict
 
@@ -14,8 +18,13 @@ from amvur_jax.models.functional import Network
 from amvur_jax.models.hrnet import HRNetSize
 from amvur_jax.training.objective import LossConfig
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def check(config):
+_Kind = TypeVar("_Kind", bound="DataclassInstance")
+
+
+def check(config: ConfigDict | Mapping[str, Any]) -> None:
     """Refuse a config that would train something else than what was meant, or nothing.
 
     Args:
@@ -40,7 +49,7 @@ def check(config):
             raise UserError(f"config.{name}: {fields[name]!r} does not fit: {remedy}")
 
 
-def _check_field(name, value, usual, limits):
+def _check_field(name: str, value: Any, usual: Any, limits: tuple) -> None:
     if isinstance(limits[0], str):
         if value not in limits:
             raise UserError(f"{name}: {value!r} is not known; use {_either(limits)}")
@@ -59,13 +68,13 @@ def _check_field(name, value, usual, limits):
             raise UserError(f"{name}: {value!r} is out of range; give numbers {wanted}")
 
 
-def _either(words):
+def _either(words: Iterable[str]) -> str:
     return " or ".join(repr(word) for word in words)
 
 
-def _flat(config, prefix=""):
+def _flat(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
     """{"train.steps": value} of nested ConfigDicts."""
-    fields = {}
+    fields: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict):
             fields |= _flat(value, f"{prefix}{name}.")
@@ -74,7 +83,7 @@ def _flat(config, prefix=""):
     return fields
 
 
-def build(kind, fields, where):
+def build(kind: type[_Kind], fields: Mapping[str, Any], where: str) -> _Kind:
     """A dataclass of `kind` from a dictionary; unknown fields are a UserError that names them."""
     known = {f.name for f in dataclasses.fields(kind)}
     unknown = sorted(set(fields) - known)
@@ -83,24 +92,24 @@ def build(kind, fields, where):
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
-def to_dict(config):
+def to_dict(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
     """A nested dictionary, ready for JSON."""
     return config.to_dict() if isinstance(config, ConfigDict) else dict(config)
 
 
-def network(config):
+def network(config: ConfigDict | Mapping[str, Any]) -> Network:
     """The Network of config["model"]."""
     model = dict(to_dict(config)["model"])
     model["backbone"] = build(HRNetSize, model.get("backbone", {}), "config.model.backbone")
     return Network(build(AmvurConfig, model, "config.model"))
 
 
-def loss(config):
+def loss(config: ConfigDict | Mapping[str, Any]) -> LossConfig:
     """The LossConfig of config["loss"]."""
     return build(LossConfig, to_dict(config)["loss"], "config.loss")
 
 
-def augmentation(config):
+def augmentation(config: ConfigDict | Mapping[str, Any]) -> Augmentation:
     """The Augmentation of config["data"]."""
     data = to_dict(config)["data"]
     return build(
@@ -108,6 +117,6 @@ def augmentation(config):
     )
 
 
-def hand(config):
+def hand(config: ConfigDict | Mapping[str, Any]) -> mano_jax.HandModel:
     """The hand model of config["hand"]."""
     return mano_jax.load_hand(to_dict(config)["hand"] or None, side="right")

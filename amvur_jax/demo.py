@@ -3,10 +3,14 @@
 import pathlib
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from amvur_jax import configuration, inference
+from amvur_jax.data.frame import Dataset
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.make import make_synthetic
@@ -16,7 +20,7 @@ from amvur_jax.pictures import draw
 from amvur_jax.pictures.overview import overview
 from amvur_jax.predict import predict
 from amvur_jax.predictions.spool import Parts, PartWriter
-from amvur_jax.scoring.mean_hand import mean_hand
+from amvur_jax.scoring.mean_hand import MeanHand, mean_hand
 from amvur_jax.train import train
 
 COLUMNS = {
@@ -26,7 +30,9 @@ COLUMNS = {
 }
 
 
-def constant_predictions(answer, dataset, size):
+def constant_predictions(
+    answer: MeanHand, dataset: Dataset, size: int
+) -> Iterator[dict[str, np.ndarray]]:
     """What `predictions` yields, of a MeanHand that is the same for every frame and has no variance."""
     constant = {name: values[None] for name, values in answer._asdict().items()}
     constant |= {"joints_log_var": np.zeros((1, 21, 3)), "vertices_log_var": np.zeros((1, 778, 3))}
@@ -35,7 +41,7 @@ def constant_predictions(answer, dataset, size):
         yield constant | {name: sample[name][None] for name in ("wrist_cam", "K", "index")}
 
 
-def score(batches, dataset, size):
+def score(batches: Iterable[dict[str, np.ndarray]], dataset: Dataset, size: int) -> dict[str, Any]:
     """The scores of a stream of predictions."""
     with tempfile.TemporaryDirectory() as folder:
         with PartWriter(folder) as writer:
@@ -45,7 +51,7 @@ def score(batches, dataset, size):
         return score_records(records, dataset, "ho3d_v2", size).summary
 
 
-def table(rows):
+def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """{row: scores} as text, one line a row."""
     width = max(map(len, rows)) + 2
     lines = [" " * width + "".join(f"{title:>28s}" for title in COLUMNS.values())]
@@ -54,7 +60,12 @@ def table(rows):
     return "\n".join(lines)
 
 
-def run(config, output, frames=(1200, 150), seed=0):
+def run(
+    config: ConfigDict,
+    output: str | pathlib.Path,
+    frames: tuple[int, int] = (1200, 150),
+    seed: int = 0,
+) -> dict[str, Any]:
     """Make the data, train, evaluate and predict into `output`; print the table and return its rows.
 
     Args:
@@ -79,7 +90,7 @@ def run(config, output, frames=(1200, 150), seed=0):
         open_dataset(config.data.root, "train", hand=predictor.hand), predictor.hand
     )
     size = predictor.size
-    rows = {
+    rows: dict[str, Any] = {
         "untrained network": score(predictions(fresh, evaluation, 32), evaluation, size),
         "mean hand": score(constant_predictions(average, evaluation, size), evaluation, size),
         "trained network": trained,

@@ -1,7 +1,10 @@
 """Evaluation of a checkpoint on a split: pred.zip, the scores, those of its sigmas, and a page of both."""
 
+from __future__ import annotations
+
 import pathlib
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +14,7 @@ from tqdm import tqdm
 
 from amvur_jax import checkpoint
 from amvur_jax.data.batches import evaluation_batches
-from amvur_jax.data.frame import project
+from amvur_jax.data.frame import Dataset, project
 from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.views import Share
@@ -21,12 +24,17 @@ from amvur_jax.predictions.spool import Parts, PartWriter
 from amvur_jax.predictions.writer import PredictionWriter, official
 from amvur_jax.score import write_scores
 from amvur_jax.scoring import report, uncertainty
-from amvur_jax.scoring.tables import score
+from amvur_jax.scoring.tables import Scored, score
+
+if TYPE_CHECKING:
+    from amvur_jax.inference import Predictor
 
 REPORT_SIZE = 224  # 2D errors are given in pixels of a crop of this side
 
 
-def predictions(predictor, dataset, batch_size, workers=0):
+def predictions(
+    predictor: Predictor, dataset: Dataset, batch_size: int, workers: int = 0
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield a dictionary of arrays a batch, in the data set's order, with a progress bar.
 
     The fields of amvur_jax.predictions.spool.RECORD; log-variances are those of `predictor.sigma`.
@@ -56,13 +64,19 @@ def predictions(predictor, dataset, batch_size, workers=0):
 class Evaluated(NamedTuple):
     """What an evaluation found: Scored, the summary that scores.json holds, the sigmas' scores and curves."""
 
-    scored: object
-    summary: dict
-    points: dict
-    sigma: dict
+    scored: Scored
+    summary: dict[str, Any]
+    points: dict[str, uncertainty.Points]
+    sigma: dict[str, Any]
 
 
-def evaluate(predictor, output, data_root=None, batch_size=32, calibrate=None):
+def evaluate(
+    predictor: Predictor,
+    output: str | pathlib.Path,
+    data_root: str | None = None,
+    batch_size: int = 32,
+    calibrate: str | pathlib.Path | None = None,
+) -> dict[str, Any] | None:
     """Write output/pred.zip and, where ground truth is there, the scores and report.html.
 
     Every process of a run takes a share of the frames; the first one writes the files. Reading,
@@ -116,7 +130,7 @@ def evaluate(predictor, output, data_root=None, batch_size=32, calibrate=None):
         records.remove()
 
 
-def incomplete(dataset):
+def incomplete(dataset: Dataset) -> list[str]:
     """A list of one warning where a built set lacks frames of the official split, or of none."""
     missing = dataset.left_out
     if not missing:
@@ -128,7 +142,7 @@ def incomplete(dataset):
     ]
 
 
-def write_predictions(records, path, layout):
+def write_predictions(records: Parts, path: pathlib.Path, layout: str) -> None:
     """Write pred.zip from the records of a whole split."""
     moved = LAYOUTS[layout].official.on_wrist
     with PredictionWriter(path, len(records), layout) as writer:
@@ -137,17 +151,19 @@ def write_predictions(records, path, layout):
             writer.add(record["joints_cam"], record["vertices_cam"], wrist)
 
 
-def score_records(records, dataset, layout, size, temperature=None):
+def score_records(
+    records: Parts, dataset: Dataset, layout: str, size: int, temperature: float | None = None
+) -> Evaluated:
     """Score the records of a whole split against the data set's ground truth.
 
     Returns:
       Evaluated; its scores are those of scripts/score.py for the pred.zip of these records.
     """
-    joints, vertices = dataset.ground_truth
+    joints, vertices = dataset.ground_truth  # type: ignore[misc]  # callers look first
     truth = official(joints, vertices[:0], layout, rounded=False)[0]
     moved = LAYOUTS[layout].official.on_wrist
 
-    def predicted(record):
+    def predicted(record: np.void) -> tuple[np.ndarray, np.ndarray]:
         wrist = record["wrist_cam"] if moved else None
         return official(record["joints_cam"], record["vertices_cam"], layout, wrist)
 
@@ -160,7 +176,8 @@ def score_records(records, dataset, layout, size, temperature=None):
         dataset.names,
     )
     scored.warnings.extend(incomplete(dataset))
-    errors_2d, parts = [], {"joints": [], "vertices": []}
+    errors_2d: list[float] = []
+    parts: dict[str, list[uncertainty.Points]] = {"joints": [], "vertices": []}
     for batch in records.batches():
         i = batch["index"]
         errors_2d += [error_2d_px(record, joints[record["index"]], size) for record in batch]
@@ -179,13 +196,13 @@ def score_records(records, dataset, layout, size, temperature=None):
     return Evaluated(scored, summary, points, sigma)
 
 
-def error_2d_px(record, joints_cam, size):
+def error_2d_px(record: np.void, joints_cam: np.ndarray, size: int) -> float:
     """Mean 2D error of a record's joints, px of a 224 crop; `size` is the side of its own crop, px."""
     target = project(joints_cam, record["K"]) / size
     return REPORT_SIZE * np.linalg.norm(record["joints_2d"] - target, axis=-1).mean()
 
 
-def store_temperature(sigma, path):
+def store_temperature(sigma: Mapping[str, Any], path: str | pathlib.Path) -> None:
     """Store a fitted temperature with the checkpoint that it is for."""
     kept = ("temperature", "calibration_samples")
     checkpoint.write_calibration(path, {name: sigma[name] for name in kept})

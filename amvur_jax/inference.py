@@ -1,11 +1,15 @@
 """A trained network ready to run: restore a checkpoint, predict crops, take its answer."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
-from typing import NamedTuple
+import pathlib
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import mano_jax
 from amvur_jax import checkpoint, configuration
@@ -31,7 +35,9 @@ class Sigma(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
-def _run(network, state, hand, images, paint):
+def _run(
+    network: Network, state: dict, hand: mano_jax.HandModel, images: jax.Array, paint: int | None
+) -> Outputs:
     outputs, _ = network.apply(state, normalize(images), hand, paint=paint)
     return outputs
 
@@ -53,11 +59,11 @@ class Predictor:
     published_sigma: bool = False
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Side of the crop, px."""
         return self.network.config.image_size
 
-    def __call__(self, images, paint=None) -> Outputs:
+    def __call__(self, images: np.ndarray | jax.Array, paint: int | None = None) -> Outputs:
         """All outputs for crops (B,S,S,3), uint8 RGB; jit-compiled once for each B.
 
         paint: how many get a texture and are rendered, from the first; None for all.
@@ -68,7 +74,7 @@ class Predictor:
             images = jax.device_put(images, over_batch(self.devices))
         return _run(self.network, self.state, self.hand, images, paint)
 
-    def on_all_devices(self):
+    def on_all_devices(self) -> Predictor:
         """The same, each batch shared among this process's devices: their number must divide it."""
         if jax.local_device_count() == 1:
             return self
@@ -76,35 +82,36 @@ class Predictor:
         state, hand = jax.device_put((self.state, self.hand), replicated(mesh))
         return dataclasses.replace(self, state=state, hand=hand, devices=mesh)
 
-    def sigma(self, outputs) -> Sigma:
+    def sigma(self, outputs: Outputs) -> Sigma:
         """Log-variances of the answer: the spread head's, else the published ones; not yet scaled."""
         answer, spread = self.answer(outputs), outputs.spread
         if spread is None or self.published_sigma:
             return Sigma(answer.joints.log_var, answer.vertices.log_var)
         return Sigma(*(jnp.repeat(x[..., None], 3, -1) for x in spread))
 
-    def answer(self, outputs) -> Estimate:
+    def answer(self, outputs: Outputs) -> Estimate:
         """The posterior of a supervised network, the prior of a weakly supervised one (as published)."""
         return outputs.answer(self.config["loss"]["mode"])
 
-    def joints_2d(self, outputs):
+    def joints_2d(self, outputs: Outputs) -> jax.Array:
         """The answer's mean 2D joints (B,21,2) in [0,1] of the crop."""
         joints = self.answer(outputs).joints_2d.mu
         perspective = self.network.config.camera == "perspective"
         return joints if perspective else (joints + 1) / 2
 
-    def view(self, outputs, vertices=None) -> View:
+    def view(self, outputs: Outputs, vertices: jax.Array | None = None) -> View:
         """The answer's mean vertices (or those given) and the camera that projects them into the crop."""
         size = self.size
+        camera: Any = outputs.camera  # a Gaussian, or an array with the weak-perspective one
         if vertices is None:
             vertices = self.answer(outputs).vertices.mu
         if self.network.config.camera == "perspective":
-            return View(vertices, cameras.intrinsics(outputs.camera.mu, size))
-        K, shift = cameras.weak_view(vertices, outputs.camera, size)
+            return View(vertices, cameras.intrinsics(camera.mu, size))
+        K, shift = cameras.weak_view(vertices, camera, size)
         return View(vertices + shift[:, None], K)
 
 
-def load(path):
+def load(path: str | pathlib.Path) -> Predictor:
     """Restore a Predictor from a run's folder, its checkpoints, or one step's folder.
 
     Raises:
@@ -115,11 +122,11 @@ def load(path):
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     state = checkpoint.restore_model(path, shapes, averaged=True)
     calibration = checkpoint.read_calibration(path)
-    temperature = calibration and calibration["temperature"]
+    temperature = None if calibration is None else calibration["temperature"]
     return Predictor(network, hand, state, config, temperature)
 
 
-def untrained(config):
+def untrained(config: dict[str, Any]) -> Predictor:
     """A Predictor with random parameters, what a run of this config starts from."""
     network, hand = configuration.network(config), configuration.hand(config)
     state = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(jax.random.key(config["seed"]))

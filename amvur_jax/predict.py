@@ -1,6 +1,9 @@
 """Inference on a user's picture: overlay, mesh with colours, all numbers."""
 
+from __future__ import annotations
+
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -11,8 +14,11 @@ from amvur_jax.files.image import read_image
 from amvur_jax.pictures import draw
 from mano_jax.topology import FINGERS
 
+if TYPE_CHECKING:
+    from amvur_jax.inference import Predictor
 
-def parse_box(text):
+
+def parse_box(text: str) -> np.ndarray:
     """Four numbers x1,y1,x2,y2 with x1 < x2 and y1 < y2, px of the picture.
 
     Raises:
@@ -29,7 +35,7 @@ def parse_box(text):
     return box
 
 
-def crop_of(image, box, size):
+def crop_of(image: np.ndarray, box: np.ndarray | None, size: int) -> np.ndarray:
     """The crop's map A (3,3): about the box as the data sets are cropped, or the central square.
 
     Raises:
@@ -47,7 +53,7 @@ def crop_of(image, box, size):
     return crop_matrix(centre, side, size)
 
 
-def flatten(tree, prefix=""):
+def flatten(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
     """{"prior_joints_mu": array, ...} of nested named tuples, Nones left out."""
     if hasattr(tree, "_asdict"):
         items = [flatten(v, f"{prefix}{k}_") for k, v in tree._asdict().items()]
@@ -55,7 +61,9 @@ def flatten(tree, prefix=""):
     return {} if tree is None else {prefix[:-1]: np.asarray(tree)}
 
 
-def obj_text(vertices_cam, faces, colors):
+def obj_text(
+    vertices_cam: np.ndarray | jax.Array, faces: np.ndarray | jax.Array, colors: np.ndarray
+) -> str:
     """A Wavefront OBJ with a colour at each vertex, y up and z towards the viewer, metres."""
     lines = ["# metres; OpenGL camera axes (x right, y up, z to the viewer); v x y z r g b"]
     for (x, y, z), (r, g, b) in zip(np.asarray(vertices_cam), colors):
@@ -64,7 +72,7 @@ def obj_text(vertices_cam, faces, colors):
     return "\n".join(lines) + "\n"
 
 
-def sigma_text(predictor, joints_mm):
+def sigma_text(predictor: Predictor, joints_mm: np.ndarray) -> str:
     """How far off the fingers may be, in a line: medians over the joints (21,) of sigma in mm."""
     fingers = {
         name: float(np.sqrt(np.mean(joints_mm[4 * i + 1 : 4 * i + 5] ** 2)))
@@ -75,7 +83,12 @@ def sigma_text(predictor, joints_mm):
     return f"sigma of a coordinate relative to the wrist, mm ({kind}): {listed}"
 
 
-def predict(predictor, image_path, output, box=None):
+def predict(
+    predictor: Predictor,
+    image_path: str | pathlib.Path,
+    output: str | pathlib.Path,
+    box: np.ndarray | None = None,
+) -> tuple[list[pathlib.Path], str]:
     """Reconstruct the hand in a picture and write what there is to see and to compute with.
 
     Args:

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from typing import Any
 
 from amvur_jax.data.readers import ground_truth
 from amvur_jax.errors import UserError
@@ -9,10 +10,12 @@ from amvur_jax.files.whole import write_json, write_whole
 from amvur_jax.predictions.reader import open_predictions
 from amvur_jax.scoring import plots
 from amvur_jax.scoring.scores import official_text
-from amvur_jax.scoring.tables import score
+from amvur_jax.scoring.tables import Scored, score
 
 
-def score_files(prediction, root, dataset="ho3d"):
+def score_files(
+    prediction: str | pathlib.Path, root: str | pathlib.Path, dataset: str = "ho3d"
+) -> Scored:
     """Score a file of predictions against the ground truth in a folder.
 
     Args:
@@ -51,7 +54,7 @@ def score_files(prediction, root, dataset="ho3d"):
             ) from error
 
 
-def write_scores(scored, output):
+def write_scores(scored: Scored, output: str | pathlib.Path) -> dict[str, Any]:
     """Write scores.json, scores.txt and pck.png into a folder; returns what scores.json holds.
 
     Raises:

@@ -3,8 +3,12 @@
 import concurrent.futures
 import functools
 import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from amvur_jax import checkpoint, configuration
 from amvur_jax.data.batches import train_batches
@@ -25,7 +29,7 @@ from amvur_jax.training.stop import Stop
 from amvur_jax.training.validation import Validator
 
 
-def train(config, workdir, dry_run=False):
+def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False) -> dict | None:
     """Train as configured, into workdir/{checkpoints,tensorboard,manifest.json}; goes on where it stopped.
 
     Args:
@@ -88,7 +92,7 @@ def train(config, workdir, dry_run=False):
         network, hand, loss, optimizer, config.train, config.seed, mesh, shardings
     )
 
-    def paint_at(step):
+    def paint_at(step: int) -> int | None:
         on = loss.photometric > 0 and step >= loss.photometric_from * steps
         return loss.photometric_samples if on else 0
 
@@ -127,7 +131,7 @@ def train(config, workdir, dry_run=False):
     compiler = concurrent.futures.ThreadPoolExecutor(1)
 
     @functools.cache
-    def compiled(paint):
+    def compiled(paint: int | None) -> concurrent.futures.Future[jax.stages.Compiled]:
         return compiler.submit(lambda: train_step.lower(shapes, batch_shapes, paint).compile())
 
     batch_shapes = jax.tree.map(checkpoint.as_shape, batch)
@@ -150,11 +154,11 @@ def train(config, workdir, dry_run=False):
         print(f"{workdir}: {note}, {where}", flush=True)
     journal = Journal(workdir, config.train, start, batches.names, writes=first)
 
-    def due(every):
+    def due(every: int) -> bool | int:
         """Whether something that is done every so many steps, and at the end, is to be done now; 0: never."""
         return every and (done % every == 0 or done == steps)
 
-    def inferred():
+    def inferred() -> dict:
         """What inference would use of the state, on this process's first device."""
         model = state["model"] | {"params": state.get("average", state["model"]["params"])}
         return devices.local_copy(model, mesh)
@@ -208,7 +212,7 @@ def train(config, workdir, dry_run=False):
     return state["model"]
 
 
-def check_same_run(workdir, config):
+def check_same_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> None:
     """Raise a UserError where the run's newest checkpoint has another config.model or config.hand."""
     old, new = checkpoint.read_config(workdir), json.loads(json.dumps(config))
     changed = [part for part in ("model", "hand") if old.get(part) != new[part]]

@@ -10,7 +10,7 @@ from ml_collections.config_dict import placeholder
 from mano_jax.topology import FINGERTIPS
 
 
-def get_config():
+def get_config() -> ConfigDict:
     c = ConfigDict()
     c.seed = 0
     # Start from the parameters of this checkpoint (a run's folder or checkpoints/STEP); "" for none.

@@ -6,9 +6,10 @@ HRNet-W64, 40 epochs. The paper reports PA-MPJPE 8.3 mm, PA-MPVPE 8.2 mm, F@5 .6
 """
 
 from amvur_jax.configs.default import get_config as default
+from ml_collections import ConfigDict
 
 
-def get_config():
+def get_config() -> ConfigDict:
     c = default()
     c.model.camera = "weak_perspective"
     c.loss.mode = "supervised"

@@ -6,7 +6,8 @@ HRNet-W64, 40 epochs. The published runs start from HRNet's ImageNet weights.
 """
 
 from amvur_jax.configs.default import get_config as default
+from ml_collections import ConfigDict
 
 
-def get_config():
+def get_config() -> ConfigDict:
     return default()

@@ -4,9 +4,10 @@ python scripts/train.py --config=configs/synthetic_supervised.py --workdir=runs/
 """
 
 from amvur_jax.configs.synthetic_weak import get_config as synthetic_weak
+from ml_collections import ConfigDict
 
 
-def get_config():
+def get_config() -> ConfigDict:
     c = synthetic_weak()
     c.model.camera = "weak_perspective"
     c.model.weak_camera_init = (5.0, 0.0, 0.0)

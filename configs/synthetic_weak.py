@@ -10,9 +10,10 @@ and cosine, no dropout.
 """
 
 from amvur_jax.configs.default import get_config as default
+from ml_collections import ConfigDict
 
 
-def get_config():
+def get_config() -> ConfigDict:
     c = default()
     c.data.root = "data/synthetic"
     c.data.cache = True

@@ -29,7 +29,7 @@ _HAND = flags.DEFINE_string("hand", "", "MANO_RIGHT.pkl; without it the embedded
 flags.mark_flags_as_required(["source"])
 
 
-def main():
+def main() -> None:
     dataset = HO3D(_SOURCE.value, _SPLIT.value, mano_jax.load_hand(_HAND.value or None))
     if _READ.value:
         found = compare(Annotations(pathlib.Path(_READ.value)), dataset)

@@ -40,7 +40,7 @@ _PLOT = flags.DEFINE_string("plot", None, "File for a picture of the rows (suite
 flags.mark_flags_as_required(["suite"])
 
 
-def main():
+def main() -> None:
     suite = importlib.import_module(f"amvur_jax.benchmarks.{_SUITE.value}")
     if _PLOT.value and not hasattr(suite, "plot"):
         raise UserError(f"--plot: the suite {_SUITE.value} has no picture; leave it out")

@@ -39,7 +39,7 @@ _SHIFT = flags.DEFINE_float("shift", REACH.shift, "Same of config.data.augment.s
 flags.mark_flags_as_required(["dataset", "source", "output"])
 
 
-def main():
+def main() -> None:
     reach = Augmentation(_JITTER.value, _ROTATION.value, _SCALE.value, _SHIFT.value)
     settings = Settings(_LOSSLESS.value, _QUALITY.value, reach, _SHARD.value, _STRICT.value)
     hand = mano_jax.load_hand(_HAND.value or None)

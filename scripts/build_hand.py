@@ -18,7 +18,7 @@ _SOURCE = flags.DEFINE_string("source", str(ASSETS / "hand_cc0.npz"), "The CC0 m
 _OUTPUT = flags.DEFINE_string("output", str(ASSETS / "hand.npz"), "The hand model to write.")
 
 
-def main():
+def main() -> None:
     with np.load(_SOURCE.value, allow_pickle=False) as source:
         arrays = build_hand(source)
     parents = np.array(PARENTS, np.int32)

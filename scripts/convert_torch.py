@@ -32,7 +32,7 @@ _DOWNSAMPLING = flags.DEFINE_string(
 flags.mark_flags_as_required(["kind", "input", "output"])
 
 
-def main():
+def main() -> None:
     from amvur_jax.configs import ho3d_supervised, ho3d_weak
 
     recipe = {"perspective": ho3d_weak, "weak_perspective": ho3d_supervised}[_CAMERA.value]

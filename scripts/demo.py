@@ -18,7 +18,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _OUTPUT = flags.DEFINE_string("output", "runs/demo", "Folder for everything.")
 
 
-def main():
+def main() -> None:
     demo.run(_CONFIG.value, _OUTPUT.value)
 
 

@@ -42,7 +42,7 @@ SHOWN = {
 }
 
 
-def main():
+def main() -> None:
     predictor = inference.load(_CHECKPOINT.value)
     if _PUBLISHED_SIGMA.value:
         predictor = dataclasses.replace(predictor, published_sigma=True, temperature=None)

@@ -8,6 +8,7 @@ fit.jpg (before, during, after, error curves) and exits with 1 where fewer than 
 
 import pathlib
 
+import numpy as np
 import tqdm
 from absl import flags
 
@@ -24,7 +25,7 @@ _STEPS = flags.DEFINE_integer("steps", 200, "Steps of Adam.", lower_bound=10)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the target and the starts.", lower_bound=0)
 
 
-def main():
+def main() -> None:
     output = pathlib.Path(_OUTPUT.value)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,7 @@ def main():
     trial = trials.make_trial(load_hand(), _STARTS.value, _SEED.value)
     with tqdm.tqdm(total=_STEPS.value, unit="step", desc="fit") as bar:
 
-        def report(losses):
+        def report(losses: np.ndarray) -> None:
             bar.set_postfix(loss=f"{losses.mean():.4f}", refresh=False)
             bar.update()
 

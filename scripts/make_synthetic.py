@@ -28,7 +28,7 @@ _DIFFICULTY = flags.DEFINE_enum(
 _LAYOUT = flags.DEFINE_enum("layout", "ho3d_v2", list(LAYOUTS), "As whose files they are written.")
 
 
-def main():
+def main() -> None:
     make_synthetic(
         _OUTPUT.value,
         _TRAIN.value,

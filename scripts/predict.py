@@ -22,7 +22,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 flags.mark_flags_as_required(["checkpoint", "input", "output"])
 
 
-def main():
+def main() -> None:
     box = None if _BOX.value is None else parse_box(_BOX.value)
     paths, sigma = predict(inference.load(_CHECKPOINT.value), _INPUT.value, _OUTPUT.value, box)
     for path in paths:

@@ -4,8 +4,10 @@ python scripts/render_pictures.py --output=docs/render.jpg
 """
 
 import pathlib
+from collections.abc import Mapping
 
 import cv2
+import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
@@ -21,7 +23,7 @@ _SIZE = flags.DEFINE_integer("size", 224, "Side of each picture, px.", lower_bou
 flags.mark_flag_as_required("output")
 
 
-def pictures(size):
+def pictures(size: int) -> dict[str, jax.Array]:
     """{title: (size, size, 3) in [0, 1]} of the embedded hand."""
     hand = load_hand()
     vertices = hand.with_shape(jnp.zeros(10)).with_pose(jnp.zeros((16, 3))).vertices
@@ -49,7 +51,7 @@ def pictures(size):
     from_behind = vertices * jnp.array([-1, 1, -1]) + jnp.array([0, 0, 0.66])
     seen_colors = colors * visible[:, None] + 0.15 * (1 - visible[:, None])
 
-    def gray(values):
+    def gray(values: jax.Array) -> jax.Array:
         return jnp.repeat(values[..., None], 3, axis=-1)
 
     return {
@@ -66,7 +68,7 @@ def pictures(size):
     }
 
 
-def sheet(named):
+def sheet(named: Mapping[str, jax.Array]) -> np.ndarray:
     """The pictures in two rows, each with its title: uint8 RGB."""
     tiles = []
     for title, picture in named.items():
@@ -80,7 +82,7 @@ def sheet(named):
     return np.concatenate([np.concatenate(r, axis=1) for r in (tiles[:half], tiles[half:])])
 
 
-def main():
+def main() -> None:
     path = pathlib.Path(_OUTPUT.value)
     picture = cv2.cvtColor(sheet(pictures(_SIZE.value)), cv2.COLOR_RGB2BGR)
     try:

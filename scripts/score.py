@@ -24,7 +24,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 flags.mark_flags_as_required(["prediction", "ground_truth", "output"])
 
 
-def main():
+def main() -> None:
     scored = score_files(_PREDICTION.value, _GROUND_TRUTH.value, _DATASET.value)
     values = write_scores(scored, _OUTPUT.value)
     print(official_text(values, _DATASET.value), end="")

@@ -23,7 +23,7 @@ _COUNT = flags.DEFINE_integer("count", 6, "How many of its samples.", lower_boun
 flags.mark_flags_as_required(["config"])
 
 
-def main():
+def main() -> None:
     config = _CONFIG.value
     configuration.check(config)
     hand = configuration.hand(config)

@@ -35,7 +35,7 @@ _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.
 flags.mark_flags_as_required(["config"])
 
 
-def main():
+def main() -> None:
     if not (_WORKDIR.value or _DRY_RUN.value):
         raise UserError("--workdir=DIR is needed: the folder of the run")
     startup.keep_compiled(_CACHE.value)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from amvur_jax.data.augment import Augmentation
 
 # OpenGL camera (y up, z backward) to OpenCV camera (y down, z forward), and back.
 GL_TO_CV = np.array([1.0, -1.0, -1.0])
@@ -56,13 +59,13 @@ class Frame:
     full_size: tuple | None = None
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """(width, height) of the picture, pixels."""
         return self.full_size or self.image.shape[1::-1]
 
-    def projected_joints(self):
+    def projected_joints(self) -> np.ndarray:
         """The labelled 3D joints in the picture, (21, 2) pixels."""
-        return project(self.joints_cam, self.K)
+        return project(self.joints_cam, self.K)  # type: ignore[arg-type]  # callers look first
 
 
 class Dataset(Protocol):
@@ -79,13 +82,26 @@ class Dataset(Protocol):
       left_out: how many frames of the official split it lacks.
     """
 
-    root: Path
-    split: str
-    layout: str
-    names: Sequence[str]
-    ground_truth: tuple | None
-    reach: object | None
-    left_out: int
+    @property
+    def root(self) -> Path: ...
+
+    @property
+    def split(self) -> str: ...
+
+    @property
+    def layout(self) -> str: ...
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def ground_truth(self) -> tuple[np.ndarray, np.ndarray] | None: ...
+
+    @property
+    def reach(self) -> Augmentation | None: ...
+
+    @property
+    def left_out(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -98,7 +114,7 @@ class Dataset(Protocol):
         ...
 
 
-def project(points_cam, K):
+def project(points_cam: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Project points by a pinhole camera.
 
     Args:

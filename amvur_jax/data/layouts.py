@@ -7,14 +7,17 @@ papers report on it. Nothing else in the project asks for a data set by its name
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from amvur_jax.data.frame import GL_TO_CV
+from amvur_jax.data.frame import GL_TO_CV, Dataset
 from amvur_jax.data.readers.freihand import FreiHAND
 from amvur_jax.data.readers.ho3d import HO3D
 from amvur_jax.data.synthetic.freihand_writer import FreiHANDWriter
 from amvur_jax.data.synthetic.ho3d_writer import HO3DWriter
+from mano_jax import HandModel
 from mano_jax.topology import MODEL_TO_HO3D
 
 
@@ -70,6 +73,15 @@ PROGRAMS: Mapping[str, Program] = {
 }
 
 
+class Reader(Protocol):
+    """The class of a data set as its authors publish it."""
+
+    def __call__(self, root: Path, split: str, hand: HandModel | None) -> Dataset: ...
+
+    @staticmethod
+    def mark(root: Path, split: str) -> Path: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """A data set as its authors publish it.
@@ -81,8 +93,8 @@ class Layout:
       published: {system: (PA-MPJPE mm, PA-MPVPE mm, F@5, F@15 aligned)}, as papers report them.
     """
 
-    reader: Callable
-    writer: Callable
+    reader: Reader
+    writer: Callable[..., Any]
     program: str
     published: Mapping[str, tuple[float, float, float, float]]
 

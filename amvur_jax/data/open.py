@@ -1,17 +1,26 @@
 """One way to open a data set, whatever is in the folder."""
 
-from pathlib import Path
+from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amvur_jax.data.frame import Dataset
 from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.mixture import Mixture
 from amvur_jax.data.readers.records import SUMMARY, UNFINISHED, Records, read_summary
 from amvur_jax.data.views import LABELS, Limited
 from amvur_jax.errors import UserError
+from mano_jax import HandModel
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 SPLITS = ("train", "evaluation")
 
 
-def open_dataset(root, split="train", hand=None):
+def open_dataset(root: str | Path, split: str = "train", hand: HandModel | None = None) -> Dataset:
     """Open a split of the data set in a folder.
 
     Args:
@@ -38,7 +47,7 @@ def open_dataset(root, split="train", hand=None):
     return (here or readers)[0](root, split, hand)
 
 
-def splits_of(root):
+def splits_of(root: str | Path) -> list[str]:
     """The splits that a folder of a data set has; both where there is none, for the error."""
     if (Path(root) / SUMMARY).is_file():
         return list(read_summary(Path(root))["splits"])
@@ -47,7 +56,7 @@ def splits_of(root):
     return here or list(SPLITS)
 
 
-def open_training(settings, hand=None):
+def open_training(settings: ConfigDict, hand: HandModel | None = None) -> Mixture:
     """Open what a run trains on.
 
     Args:
@@ -69,7 +78,9 @@ def open_training(settings, hand=None):
     return Mixture(tuple(datasets), tuple(weight for _, weight, _ in entries))
 
 
-def open_evaluation(settings, root="", hand=None):
+def open_evaluation(
+    settings: ConfigDict, root: str = "", hand: HandModel | None = None
+) -> Dataset | None:
     """Open the split that a run is scored on while it trains.
 
     Args:
@@ -92,7 +103,7 @@ def open_evaluation(settings, root="", hand=None):
     return None
 
 
-def _entry(entry):
+def _entry(entry: Sequence[Any]) -> tuple[str, float, str]:
     try:
         root, weight, labels = entry if len(entry) == 3 else (*entry, "all")
         weight = float(weight)

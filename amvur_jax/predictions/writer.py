@@ -1,11 +1,12 @@
 """pred.zip, the file that the HO-3D and FreiHAND challenges take: [xyz, verts] as JSON."""
 
 import contextlib
-import functools
 import shutil
 import tempfile
 import zipfile
 from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class PredictionWriter:
       UserError: the folder cannot be written to.
     """
 
-    def __init__(self, path, count, layout="ho3d_v2"):
+    def __init__(self, path: str | Path, count: int, layout: str = "ho3d_v2") -> None:
         if layout not in LAYOUTS:
             raise ValueError(f"layout={layout!r}: expected one of {', '.join(LAYOUTS)}")
         self.path = Path(path)
@@ -45,23 +46,36 @@ class PredictionWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The joints come first in the file: both lists wait on disk, not in memory.
-            open_list = functools.partial(tempfile.TemporaryFile, dir=self.path.parent)
-            self._lists = [self._files.enter_context(open_list()) for _ in range(2)]
+            folder = self.path.parent
+            self._lists = [
+                self._files.enter_context(tempfile.TemporaryFile(dir=folder))  # noqa: SIM115
+                for _ in range(2)
+            ]
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another folder"
             ) from error
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, value, traceback):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if kind is None:
             self.close()
         else:
             self._files.close()
 
-    def add(self, joints_cam, vertices_cam, wrist_cam=None):
+    def add(
+        self,
+        joints_cam: np.ndarray,
+        vertices_cam: np.ndarray,
+        wrist_cam: np.ndarray | None = None,
+    ) -> None:
         """Append one sample; samples come in the order of the dataset's list.
 
         Args:
@@ -93,7 +107,7 @@ class PredictionWriter:
             file.write(_text(points))
         self._written += 1
 
-    def close(self):
+    def close(self) -> None:
         """Put the file in its place.
 
         Raises:
@@ -115,7 +129,7 @@ class PredictionWriter:
         finally:
             self._files.close()
 
-    def _write_zip(self, file):
+    def _write_zip(self, file: IO[bytes]) -> None:
         info = zipfile.ZipInfo(MEMBER, _DATE)
         info.compress_type = zipfile.ZIP_DEFLATED
         with zipfile.ZipFile(file, "w") as zip_, zip_.open(info, "w", force_zip64=True) as member:
@@ -127,7 +141,13 @@ class PredictionWriter:
             member.write(b"]")
 
 
-def official(joints_cam, vertices_cam, layout, wrist_cam=None, rounded=True):
+def official(
+    joints_cam: np.ndarray,
+    vertices_cam: np.ndarray,
+    layout: str,
+    wrist_cam: np.ndarray | None = None,
+    rounded: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
     """Points as pred.zip holds them: axes, joint order, place and rounding of the data set's challenge.
 
     Args:
@@ -151,7 +171,7 @@ def official(joints_cam, vertices_cam, layout, wrist_cam=None, rounded=True):
     return joints, vertices
 
 
-def _text(points):
+def _text(points: np.ndarray) -> bytes:
     # Six decimals are a micrometre; one format call a sample is what makes this fast.
     rows = ", ".join(["[%.6f, %.6f, %.6f]"] * len(points))
     return f"[{rows}]".encode() % tuple(points.ravel())

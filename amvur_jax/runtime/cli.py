@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from amvur_jax import configs, scripts
+from amvur_jax import configs, scripts  # type: ignore[attr-defined]  # folders of the checkout
 from amvur_jax.errors import UserError
 from amvur_jax.runtime import startup
 from mano_jax import FileFormatError
@@ -54,7 +54,7 @@ def _overview() -> str:
     lines = ["amvur COMMAND --flag=value ...   (amvur COMMAND --help says which)", ""]
     for name in COMMANDS:
         text = pathlib.Path(scripts.__file__).with_name(f"{name}.py").read_text()
-        lines.append(f"  {name:16s}{ast.get_docstring(ast.parse(text)).splitlines()[0]}")
+        lines.append(f"  {name:16s}{(ast.get_docstring(ast.parse(text)) or name).splitlines()[0]}")
     lines += ["", f"configs, --config=NAME or a file's path: {', '.join(config_names())}"]
     return "\n".join(lines)
 

@@ -4,9 +4,11 @@ One mesh with one axis, "batch", over every device of every process; `jit` does 
 statistics and losses are those of the whole batch.
 """
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from amvur_jax.errors import UserError
 
@@ -15,24 +17,24 @@ AXIS = "batch"
 _SMALLEST_PART = 2**14
 
 
-def make_mesh(devices=None):
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The mesh over all devices, or over those given."""
     devices = jax.devices() if devices is None else devices
     # Written out: with Explicit axes the gathers of a shared batch fail in the backward pass.
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def over_batch(mesh):
+def over_batch(mesh: Mesh) -> NamedSharding:
     """Arrays whose first axis is shared among the devices."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def replicated(mesh):
+def replicated(mesh: Mesh) -> NamedSharding:
     """Arrays that every device has."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def of_state(shapes, mesh, shard_parameters=False):
+def of_state(shapes: dict, mesh: Mesh, shard_parameters: bool = False) -> dict:
     """A sharding for each leaf of a state: whole on every device, or its longest axis shared out.
 
     Args:
@@ -44,7 +46,7 @@ def of_state(shapes, mesh, shard_parameters=False):
       A tree of NamedSharding.
     """
 
-    def of_leaf(leaf):
+    def of_leaf(leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
         axes = [i for i, length in enumerate(leaf.shape) if length % mesh.size == 0]
         if not shard_parameters or not axes or np.prod(leaf.shape) < _SMALLEST_PART:
             return replicated(mesh)
@@ -54,14 +56,14 @@ def of_state(shapes, mesh, shard_parameters=False):
     return jax.tree.map(of_leaf, shapes)
 
 
-def with_shardings(shapes, shardings):
+def with_shardings(shapes: dict, shardings: dict) -> dict:
     """`shapes` as jax.ShapeDtypeStruct that say where each leaf lies."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
     )
 
 
-def check_batch(batch_size, accumulate, mesh):
+def check_batch(batch_size: int, accumulate: int, mesh: Mesh) -> None:
     """Raise a UserError where a batch cannot be shared out evenly."""
     parts = accumulate * mesh.size
     if accumulate < 1 or batch_size % parts:
@@ -73,7 +75,7 @@ def check_batch(batch_size, accumulate, mesh):
         )
 
 
-def local_copy(tree, mesh):
+def local_copy(tree: dict, mesh: Mesh) -> dict:
     """The tree on this process's first device, for what is not computed by all devices together.
 
     Every process has to call it.

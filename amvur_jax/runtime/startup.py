@@ -5,19 +5,20 @@ import os
 import pathlib
 import platform
 import time
+from collections.abc import Iterator
 
 import jax
 
 from amvur_jax.errors import UserError
 
 
-def cache_folder():
+def cache_folder() -> str:
     """Where compiled code is kept unless said otherwise: below the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return str(pathlib.Path(base) / "amvur_jax" / "xla")
 
 
-def tune_cpu():
+def tune_cpu() -> None:
     """Choose among XLA's libraries of products and convolutions on a CPU, before anything touches a device.
 
     With jax 0.10 the network is faster without YNN's fusions and convolutions, but XLA's own products with a
@@ -36,7 +37,7 @@ def tune_cpu():
         os.environ["XLA_FLAGS"] = " ".join([*chosen.split(), *new])
 
 
-def keep_compiled(folder):
+def keep_compiled(folder: str) -> None:
     """Keep what XLA compiles in a folder, where the next run finds it; "" for not.
 
     JAX_COMPILATION_CACHE_DIR, where it is set, has the last word.
@@ -45,7 +46,9 @@ def keep_compiled(folder):
         jax.config.update("jax_compilation_cache_dir", folder)
 
 
-def meet_processes(coordinator=None, processes=None, process=None):
+def meet_processes(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> None:
     """Join the other processes of a run on several hosts, before anything else touches a device.
 
     Args:
@@ -73,7 +76,7 @@ def meet_processes(coordinator=None, processes=None, process=None):
         ) from error
 
 
-def process_age():
+def process_age() -> float:
     """Seconds since this process was started, 0 where the system does not tell."""
     try:
         fields = pathlib.Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
@@ -86,16 +89,16 @@ def process_age():
 class Stopwatch:
     """Splits the time from the command to the first step; what came before it is `imports`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds = {"imports": process_age()}
 
     @contextlib.contextmanager
-    def part(self, name):
+    def part(self, name: str) -> Iterator[None]:
         """Time a part; one of a name that there is already adds to it."""
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
         return f"first step after {sum(self.seconds.values()):.1f} s: {parts}"

@@ -1,12 +1,23 @@
 """What a run would take, told before it is started."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 
 from amvur_jax import checkpoint
 from amvur_jax.models.functional import count_operations, count_parameters
+from amvur_jax.runtime.startup import Stopwatch
 
 
-def describe(train_step, shapes, batch, paint, mesh, stopwatch):
+def describe(
+    train_step: jax.stages.Wrapped,
+    shapes: dict,
+    batch: Mapping[str, jax.Array],
+    paint: int | None,
+    mesh: jax.sharding.Mesh,
+    stopwatch: Stopwatch,
+) -> None:
     """Compile the step, and print parameters, operations, memory and a batch's shapes.
 
     Args:
@@ -20,7 +31,8 @@ def describe(train_step, shapes, batch, paint, mesh, stopwatch):
     with stopwatch.part("compile"):
         lowered = train_step.lower(shapes, jax.tree.map(checkpoint.as_shape, batch), paint)
         compiled = lowered.compile()
-    memory, mib = compiled.memory_analysis(), 2**20
+    memory: Any = compiled.memory_analysis()
+    mib = 2**20
     flops = count_operations(lowered) / mesh.size
     kept = memory.argument_size_in_bytes / mib
     lines = {

@@ -5,9 +5,11 @@ import contextlib
 import json
 import pathlib
 import time
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
@@ -28,7 +30,14 @@ class Journal:
       writes: whether this process writes (the first does).
     """
 
-    def __init__(self, workdir, settings, start, names, writes=True):
+    def __init__(
+        self,
+        workdir: str | pathlib.Path,
+        settings: ConfigDict,
+        start: int,
+        names: Callable[[Mapping[str, np.ndarray]], list[str]],
+        writes: bool = True,
+    ) -> None:
         self._folder, self._settings, self._names = pathlib.Path(workdir), settings, names
         # Without a bound on its queue: its thread ends on a full disk, and nobody shall wait for it.
         folder = str(self._folder / "tensorboard")
@@ -41,10 +50,10 @@ class Journal:
             dynamic_ncols=True,
             disable=not writes,
         )
-        self._waiting = collections.deque()
+        self._waiting: collections.deque[tuple[int, dict]] = collections.deque()
         self._reset()
 
-    def _reset(self):
+    def _reset(self) -> None:
         self._since, self._steps, self._data_seconds, self._paused = (
             time.perf_counter(),
             0,
@@ -53,21 +62,21 @@ class Journal:
         )
 
     @contextlib.contextmanager
-    def waiting_for_data(self):
+    def waiting_for_data(self) -> Iterator[None]:
         """Time what the device may have waited for."""
         start = time.perf_counter()
         yield
         self._data_seconds += time.perf_counter() - start
 
     @contextlib.contextmanager
-    def paused(self):
+    def paused(self) -> Iterator[None]:
         """Time that is not the training's, of validation and of pictures."""
         self.flush()  # else the steps under way would be done in no time
         start = time.perf_counter()
         yield
         self._paused += time.perf_counter() - start
 
-    def add(self, step, metrics):
+    def add(self, step: int, metrics: dict) -> None:
         """Take the metrics of a step; read those of earlier steps that are there.
 
         Raises:
@@ -81,12 +90,12 @@ class Journal:
         ):
             self._read(*self._waiting.popleft())
 
-    def flush(self):
+    def flush(self) -> None:
         """Read all that was taken."""
         while self._waiting:
             self._read(*self._waiting.popleft())
 
-    def _read(self, step, metrics):
+    def _read(self, step: int, metrics: dict) -> None:
         metrics = jax.device_get(metrics)
         frames = metrics.pop("frames")
         values = {name: float(value) for name, value in metrics.items()}
@@ -98,7 +107,7 @@ class Journal:
         if every and (step % every == 0 or step == self._settings.steps):
             self._log(step, values)
 
-    def _log(self, step, values):
+    def _log(self, step: int, values: dict[str, float]) -> None:
         elapsed = max(time.perf_counter() - self._since - self._paused, 1e-9)
         speed = self._steps * self._settings.batch_size / elapsed
         share = min(self._data_seconds / elapsed, 1.0)
@@ -109,18 +118,20 @@ class Journal:
         rates = {"images_per_second": speed, "data_wait_share": share}
         self.scalars("train", values | rates, step)
 
-    def scalars(self, group, values, step):
+    def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Write {name: number} to TensorBoard."""
         if self._writer:
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
 
-    def picture(self, name, picture, step):
+    def picture(self, name: str, picture: np.ndarray, step: int) -> None:
         """Write a picture (H,W,3) uint8 to TensorBoard."""
         if self._writer:
             self._writer.add_image(name, picture, step, dataformats="HWC")
 
-    def _report(self, step, values, frames):
+    def _report(
+        self, step: int, values: Mapping[str, float], frames: Mapping[str, np.ndarray]
+    ) -> None:
         """Say which step was left out and why, save its frames, and stop where there are too many."""
         bad = [name for name, value in values.items() if not np.isfinite(value)]
         names = self._names(frames)
@@ -150,7 +161,7 @@ class Journal:
                 "lower config.train.learning_rate or config.loss.data_term='mu'."
             )
 
-    def close(self):
+    def close(self) -> None:
         """Close the bar and TensorBoard's file."""
         self._bar.close()
         if self._writer:

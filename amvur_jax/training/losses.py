@@ -9,40 +9,50 @@ import jax.numpy as jnp
 from mano_jax.limits import POSE_HIGH, POSE_LOW
 
 
-def penalty(difference, norm="l2"):
+def penalty(difference: jax.Array, norm: str = "l2") -> jax.Array:
     """difference^2 (published) or |difference|."""
     return jnp.abs(difference) if norm == "l1" else difference**2
 
 
-def keypoint_2d(pred, target, valid, norm="l2"):
+def keypoint_2d(
+    pred: jax.Array, target: jax.Array, valid: jax.Array, norm: str = "l2"
+) -> jax.Array:
     """mean over (B,J,2) of valid (pred - target)^2, divided by all elements, valid or not."""
     return jnp.mean(valid[..., None] * penalty(pred - target, norm))
 
 
-def wrist_relative(joints):
+def wrist_relative(joints: jax.Array) -> jax.Array:
     """(...,J,3) minus joint 0, the wrist."""
     return joints - joints[..., :1, :]
 
 
-def labelled_mean(values, has):
+def labelled_mean(values: jax.Array, has: jax.Array) -> jax.Array:
     """Mean of values (B,...) over the samples with has (B,) = 1; 0 when there is none."""
     weights = has.reshape(has.shape + (1,) * (values.ndim - 1)).astype(values.dtype)
     elements = values[0].size
     return jnp.sum(weights * values) / (jnp.maximum(has.sum(), 1) * elements)
 
 
-def keypoint_3d(pred, target, valid, has_3d, norm="l2"):
+def keypoint_3d(
+    pred: jax.Array, target: jax.Array, valid: jax.Array, has_3d: jax.Array, norm: str = "l2"
+) -> jax.Array:
     """keypoint_2d's formula on wrist-relative (B,J,3), over the samples that have a 3D label."""
     difference = wrist_relative(pred) - wrist_relative(target)
     return labelled_mean(valid[..., None] * penalty(difference, norm), has_3d)
 
 
-def vertex_l1(pred, target, has_mesh):
+def vertex_l1(pred: jax.Array, target: jax.Array, has_mesh: jax.Array) -> jax.Array:
     """mean |pred - target| over (B,V,3), over the samples that have a mesh label."""
     return labelled_mean(jnp.abs(pred - target), has_mesh)
 
 
-def kl_gaussian(q_mu, q_log_var, p_mu, p_log_var, distance="square"):
+def kl_gaussian(
+    q_mu: jax.Array,
+    q_log_var: jax.Array,
+    p_mu: jax.Array,
+    p_log_var: jax.Array,
+    distance: str = "square",
+) -> jax.Array:
     """0.5 mean( lp - lq + (d(mp - mq) + e^lq) / e^lp - 1 ), d the square, or as published `abs`."""
     difference = p_mu - q_mu
     d = jnp.abs(difference) if distance == "abs" else difference**2
@@ -50,17 +60,21 @@ def kl_gaussian(q_mu, q_log_var, p_mu, p_log_var, distance="square"):
     return 0.5 * jnp.mean(p_log_var - q_log_var + ratio - 1)
 
 
-def kl_joints(q_mu, q_log_var, p_mu, p_log_var):
+def kl_joints(
+    q_mu: jax.Array, q_log_var: jax.Array, p_mu: jax.Array, p_log_var: jax.Array
+) -> jax.Array:
     """KL(q || p) of joints, the means wrist-relative."""
     return kl_gaussian(wrist_relative(q_mu), q_log_var, wrist_relative(p_mu), p_log_var)
 
 
-def kl_2d_unit(q_mu, q_log_var, p_mu):
+def kl_2d_unit(q_mu: jax.Array, q_log_var: jax.Array, p_mu: jax.Array) -> jax.Array:
     """0.5 mean(-1 - lq + (mq - mp)^2 + e^lq): the prior's variance taken as 1 (recorded reading)."""
     return 0.5 * jnp.mean(-1 - q_log_var + (q_mu - p_mu) ** 2 + jnp.exp(q_log_var))
 
 
-def kl_camera(mu, log_var, camera, has_camera=None):
+def kl_camera(
+    mu: jax.Array, log_var: jax.Array, camera: jax.Array, has_camera: jax.Array | None = None
+) -> jax.Array:
     """0.5 mean(1 - lq + ((mq - k)^2 + e^lq) / e - 1), k (B,4) the true camera, prior log-variance 1.
 
     has_camera (B,): the samples whose camera is known; None: all.
@@ -69,18 +83,18 @@ def kl_camera(mu, log_var, camera, has_camera=None):
     return 0.5 * (jnp.mean(values) if has_camera is None else labelled_mean(values, has_camera))
 
 
-def pose_var(jv_log_var):
+def pose_var(jv_log_var: jax.Array) -> jax.Array:
     """0.5 mean(-1 - l + e^l) on the log-variances that the MANO pass yields."""
     return 0.5 * jnp.mean(-1 - jv_log_var + jnp.exp(jv_log_var))
 
 
-def tsa_pose(pose):
+def tsa_pose(pose: jax.Array) -> jax.Array:
     """Hinge outside the anatomical limits of pose (B,16,3); the third component counts twice."""
     excess = jax.nn.relu(POSE_LOW - pose) + jax.nn.relu(pose - POSE_HIGH)
     return jnp.mean(excess * jnp.array([1.0, 1.0, 2.0]))
 
 
-def gaussian_nll(difference, log_var, weights):
+def gaussian_nll(difference: jax.Array, log_var: jax.Array, weights: jax.Array) -> jax.Array:
     """0.5 mean of ( l + d^2 e^-l ) over the elements with weight 1; 0 when there is none.
 
     The negative log-likelihood of a normal distribution without its constant (Nix and Weigend 1994). The
@@ -96,7 +110,7 @@ def gaussian_nll(difference, log_var, weights):
     return 0.5 * jnp.sum(values) / jnp.maximum(jnp.sum(weights), 1)
 
 
-def photometric(image, rendered, mask):
+def photometric(image: jax.Array, rendered: jax.Array, mask: jax.Array) -> jax.Array:
     """sum of mask sqrt(1e-6 + |image - rendered|^2) / max(sum mask, 1), over the whole batch.
 
     Args:

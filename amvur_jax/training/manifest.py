@@ -7,6 +7,8 @@ import pathlib
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 
@@ -15,11 +17,11 @@ from amvur_jax.files.whole import write_json
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
-def git_revision():
+def git_revision() -> str | None:
     """The commit of this code, with "+changes" where files differ from it; None outside a checkout."""
     folder = pathlib.Path(__file__).parent
 
-    def git(*words):
+    def git(*words: str) -> str:
         command = ["git", "-C", str(folder), *words]
         return subprocess.run(
             command, capture_output=True, text=True, timeout=10, check=True
@@ -32,7 +34,7 @@ def git_revision():
         return None
 
 
-def launch(step):
+def launch(step: int) -> dict[str, Any]:
     """What is to be known of a start at a step."""
     devices = jax.devices()
     return {
@@ -48,7 +50,7 @@ def launch(step):
     }
 
 
-def write_manifest(workdir, config, step):
+def write_manifest(workdir: str | pathlib.Path, config: Mapping[str, Any], step: int) -> None:
     """Write workdir/manifest.json, whole or not at all: the config, and every launch of the run so far.
 
     Raises:

@@ -1,12 +1,16 @@
 """The two training objectives: supervised with 3D labels, weakly supervised from 2D joints alone."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from amvur_jax.models import cameras
+from amvur_jax.models.amvur import Outputs
 from amvur_jax.training import losses
+from mano_jax import HandModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +33,14 @@ class LossConfig:
     nll: float = 0.0
 
 
-def vertex_labels(hand, batch):
+def vertex_labels(hand: HandModel, batch: Mapping[str, jax.Array]) -> jax.Array:
     """Wrist-relative labelled vertices (B,V,3) m in camera axes, from pose (B,48) and betas (B,10)."""
     pose = batch["pose"].reshape(-1, 16, 3)
     posed = hand.with_shape(batch["betas"]).with_pose(pose)
     return posed.vertices - posed.joints[:, :1]
 
 
-def kl_terms(outputs, config):
+def kl_terms(outputs: Outputs, config: LossConfig) -> dict[str, jax.Array]:
     """The divergences of posterior and prior that both objectives have."""
     q, p = outputs.posterior, outputs.prior
     return {
@@ -52,7 +56,14 @@ def kl_terms(outputs, config):
     }
 
 
-def supervised_terms(outputs, batch, regressor, hand, config, size):
+def supervised_terms(
+    outputs: Outputs,
+    batch: Mapping[str, jax.Array],
+    regressor: jax.Array,
+    hand: HandModel,
+    config: LossConfig,
+    size: int,
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Data terms and divergences with 3D labels (weak-perspective camera, 2D in [-1,1])."""
     valid, has_3d, has_mesh = batch["joints_valid"], batch["has_3d"], batch["has_mesh"]
     target_2d = 2 * batch["joints_2d"] - 1
@@ -75,10 +86,18 @@ def supervised_terms(outputs, batch, regressor, hand, config, size):
     return data, kl
 
 
-def weak_terms(outputs, batch, regressor, hand, config, size):
+def weak_terms(
+    outputs: Outputs,
+    batch: Mapping[str, jax.Array],
+    regressor: jax.Array,
+    hand: HandModel,
+    config: LossConfig,
+    size: int,
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Data terms and divergences from 2D joints alone (perspective camera, 2D in [0,1])."""
     p, kind, valid = outputs.prior, config.data_term, batch["joints_valid"]
-    K = cameras.intrinsics(getattr(outputs.camera, kind), size)
+    camera: Any = outputs.camera  # a Gaussian: it is perspective
+    K = cameras.intrinsics(getattr(camera, kind), size)
     from_vertices = cameras.project(regressor @ getattr(p.vertices, kind), K) / size
     from_joints = cameras.project(getattr(p.joints, kind), K) / size
     data = {
@@ -91,35 +110,48 @@ def weak_terms(outputs, batch, regressor, hand, config, size):
     }
     kl = kl_terms(outputs, config)
     true_camera = cameras.camera_from_intrinsics(batch["K"], size)
-    kl["kl_camera"] = losses.kl_camera(
-        outputs.camera.mu, outputs.camera.log_var, true_camera, batch["has_image"]
-    )
+    kl["kl_camera"] = losses.kl_camera(camera.mu, camera.log_var, true_camera, batch["has_image"])
     return data, kl
 
 
-def supervised_nll(outputs, batch, regressor, hand, size):
+def supervised_nll(
+    outputs: Outputs,
+    batch: Mapping[str, jax.Array],
+    regressor: jax.Array,
+    hand: HandModel,
+    size: int,
+) -> jax.Array:
     """The spread head's likelihood of the posterior's wrist-relative joints and vertices."""
     q = outputs.posterior
+    spread: Any = outputs.spread  # with the head, without which there is no config.nll
     joints = losses.wrist_relative(q.joints.mu) - losses.wrist_relative(batch["joints_cam"])
     vertices = q.vertices.mu - q.joints.mu[:, :1] - vertex_labels(hand, batch)
 
-    def nll(difference, log_var, weights):
+    def nll(difference: jax.Array, log_var: jax.Array, weights: jax.Array) -> jax.Array:
         shape = difference.shape
         weights = jnp.broadcast_to(weights[..., None], shape)
         return losses.gaussian_nll(difference, jnp.broadcast_to(log_var[..., None], shape), weights)
 
     has_joint = batch["has_3d"][:, None] * batch["joints_valid"]
-    return nll(joints[:, 1:], outputs.spread.joints[:, 1:], has_joint[:, 1:]) + nll(
-        vertices, outputs.spread.vertices, batch["has_mesh"][:, None]
+    return nll(joints[:, 1:], spread.joints[:, 1:], has_joint[:, 1:]) + nll(
+        vertices, spread.vertices, batch["has_mesh"][:, None]
     )
 
 
-def weak_nll(outputs, batch, regressor, hand, size):
+def weak_nll(
+    outputs: Outputs,
+    batch: Mapping[str, jax.Array],
+    regressor: jax.Array,
+    hand: HandModel,
+    size: int,
+) -> jax.Array:
     """The spread head's likelihood of the prior's wrist-relative 2D joints, its variance projected."""
+    camera: Any = outputs.camera  # a Gaussian: it is perspective
+    spread: Any = outputs.spread  # with the head, without which there is no config.nll
     joints = jax.lax.stop_gradient(outputs.prior.joints.mu)
-    K = jax.lax.stop_gradient(cameras.intrinsics(outputs.camera.mu, size))
+    K = jax.lax.stop_gradient(cameras.intrinsics(camera.mu, size))
     projected = cameras.project(joints, K) / size
-    log_var = jnp.broadcast_to(outputs.spread.joints[..., None], joints.shape)
+    log_var = jnp.broadcast_to(spread.joints[..., None], joints.shape)
     log_var = cameras.project_log_var(joints, log_var, K) - 2 * jnp.log(size)
     difference = losses.wrist_relative(projected) - losses.wrist_relative(batch["joints_2d"])
     valid = jnp.broadcast_to(batch["joints_valid"][..., None], difference.shape)
@@ -130,7 +162,15 @@ TERMS = {"supervised": supervised_terms, "weak": weak_terms}
 NLL = {"supervised": supervised_nll, "weak": weak_nll}
 
 
-def objective(outputs, batch, image, regressor, hand, config, size):
+def objective(
+    outputs: Outputs,
+    batch: Mapping[str, jax.Array],
+    image: jax.Array,
+    regressor: jax.Array,
+    hand: HandModel,
+    config: LossConfig,
+    size: int,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The total loss and its terms.
 
     Args:
@@ -148,8 +188,9 @@ def objective(outputs, batch, image, regressor, hand, config, size):
     terms = {**data, **kl, "tsa_pose": losses.tsa_pose(outputs.tsa_poses)}
     total = sum(data.values()) + config.kl * sum(kl.values()) + config.tsa_pose * terms["tsa_pose"]
     if config.keypoint_map:
+        on_map: Any = outputs.joints_2d_map  # with the head, without which it has no weight
         terms["keypoint_map"] = losses.keypoint_2d(
-            outputs.joints_2d_map, batch["joints_2d"], batch["joints_valid"], "l1"
+            on_map, batch["joints_2d"], batch["joints_valid"], "l1"
         )
         total = total + config.keypoint_map * terms["keypoint_map"]
     if config.coefficients:

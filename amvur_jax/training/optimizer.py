@@ -1,13 +1,16 @@
 """The optimiser, one optax chain of clipping, Adam and the learning-rate schedule."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from amvur_jax.models.layers import channel_sum
 
 
-def learning_rate(train):
+def learning_rate(train: ConfigDict) -> optax.Schedule:
     """step -> rate for config.train: "step" (a tenth from half of the steps on) or "cosine" to zero."""
     rate, steps = train.learning_rate, train.steps
     if train.schedule == "step":
@@ -20,7 +23,9 @@ def learning_rate(train):
     return optax.join_schedules([warmup, after], [train.warmup_steps])
 
 
-def make_optimizer(train, rule=None):
+def make_optimizer(
+    train: ConfigDict, rule: optax.GradientTransformation | None = None
+) -> optax.GradientTransformationExtraArgs:
     """The optax chain of a run: gradients clipped, a direction, times the rate of the step.
 
     Its update takes, beside the usual, `step` () of the run and `norm` () of the gradients.
@@ -36,10 +41,17 @@ def make_optimizer(train, rule=None):
     return optax.chain(clip(train.clip_norm), rule, descend(learning_rate(train)))
 
 
-def clip(largest):
+def clip(largest: float) -> optax.GradientTransformationExtraArgs:
     """Scales gradients whose `norm` exceeds `largest` down to it; 0 leaves them."""
 
-    def update(gradients, state, params=None, *, norm, **_):
+    def update(
+        gradients: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+        *,
+        norm: jax.Array,
+        **_: Any,
+    ) -> tuple[optax.Updates, optax.OptState]:
         if not largest:
             return gradients, state
         scale = jnp.minimum(1.0, largest / jnp.maximum(norm, 1e-12))
@@ -48,22 +60,29 @@ def clip(largest):
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
-def descend(rate):
+def descend(rate: optax.Schedule) -> optax.GradientTransformationExtraArgs:
     """Multiplies directions by minus the rate of the `step`, which counts those that were left out too."""
 
-    def update(directions, state, params=None, *, step, **_):
+    def update(
+        directions: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+        *,
+        step: jax.Array,
+        **_: Any,
+    ) -> tuple[optax.Updates, optax.OptState]:
         return optax.tree.scale(-rate(step), directions), state
 
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
-def global_norm(tree):
+def global_norm(tree: dict) -> jax.Array:
     """The L2 norm () of all numbers of a tree of arrays; the sums of optax.tree.norm are slow on a CPU."""
     leaves = map(jnp.atleast_1d, jax.tree.leaves(tree))
     return jnp.sqrt(sum(channel_sum(x, x).sum() for x in leaves))
 
 
-def moving_average(average, params, step, decay):
+def moving_average(average: dict, params: dict, step: jax.Array, decay: float | jax.Array) -> dict:
     """The parameters' exponential moving average; the first steps, when all changes, count for less."""
     decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)

@@ -1,16 +1,23 @@
 """The training step: one jitted function of state and batch, the same for one device and for many."""
 
 import functools
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from amvur_jax.models.amvur import normal_noise
 from amvur_jax.models.colors import normalize
+from amvur_jax.models.functional import Network
 from amvur_jax.runtime import devices
-from amvur_jax.training.objective import objective
+from amvur_jax.training.objective import LossConfig, objective
 from amvur_jax.training.optimizer import global_norm, learning_rate, moving_average
+from mano_jax import HandModel
+
+_Tree = TypeVar("_Tree")
 
 # What of a batch comes back with the metrics, so that a step that went wrong names its frames.
 FRAMES = ("index", "source")
@@ -19,7 +26,12 @@ FRAMES = ("index", "source")
 COUNTS = ("step", "skipped", "skipped_in_a_row")
 
 
-def init_state(network, optimizer, settings, key):
+def init_state(
+    network: Network,
+    optimizer: optax.GradientTransformationExtraArgs,
+    settings: ConfigDict,
+    key: jax.Array,
+) -> dict:
     """A fresh state, all that a step changes; to be called under jax.jit.
 
     Args:
@@ -34,7 +46,9 @@ def init_state(network, optimizer, settings, key):
     return state_of(network.init(key), optimizer, settings)
 
 
-def state_of(model, optimizer, settings):
+def state_of(
+    model: dict, optimizer: optax.GradientTransformationExtraArgs, settings: ConfigDict
+) -> dict:
     """The state of a run that starts from these {"params", "batch_stats"}."""
     state = {"model": model, "optimizer": optimizer.init(model["params"])}
     state |= {name: jnp.zeros((), jnp.int32) for name in COUNTS}
@@ -43,7 +57,16 @@ def state_of(model, optimizer, settings):
     return state
 
 
-def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
+def make_step(
+    network: Network,
+    hand: HandModel,
+    loss: LossConfig,
+    optimizer: optax.GradientTransformationExtraArgs,
+    settings: ConfigDict,
+    seed: int,
+    mesh: jax.sharding.Mesh,
+    shardings: dict,
+) -> jax.stages.Wrapped:
     """The jitted step (state, batch, paint) -> (state, metrics); the state is donated.
 
     A step whose loss, gradient or learning rate is not finite leaves parameters, statistics,
@@ -69,7 +92,13 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
     rate = learning_rate(settings)
     parts = settings.accumulate
 
-    def loss_of(params, stats, batch, key, paint):
+    def loss_of(
+        params: dict,
+        stats: dict,
+        batch: Mapping[str, jax.Array],
+        key: jax.Array,
+        paint: int | None,
+    ) -> tuple[jax.Array, tuple[dict, dict[str, jax.Array]]]:
         noise_key, dropout_key = jax.random.split(key)
         image = normalize(batch["image"])
         outputs, stats = network.apply(
@@ -87,18 +116,23 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
 
     gradient_of = jax.grad(loss_of, has_aux=True)
 
-    def whole(model, batch, key, paint):
+    def whole(
+        model: dict, batch: Mapping[str, jax.Array], key: jax.Array, paint: int | None
+    ) -> tuple[dict, tuple[dict, dict]]:
         return gradient_of(model["params"], model["batch_stats"], batch, key, paint)
 
-    def in_parts(model, batch, key, paint):
+    def in_parts(
+        model: dict, batch: Mapping[str, jax.Array], key: jax.Array, paint: int | None
+    ) -> tuple[dict, tuple[dict, dict]]:
         """The mean over `parts` parts, one after the other; statistics pass through all of them."""
 
-        def split(x):  # each part has a share of every device's samples: nothing moves
+        def split(x: jax.Array) -> jax.Array:
+            # each part has a share of every device's samples: nothing moves
             x = jnp.moveaxis(x.reshape(len(x) // parts, parts, *x.shape[1:]), 1, 0)
             spec = jax.sharding.PartitionSpec(None, devices.AXIS)
             return jax.lax.with_sharding_constraint(x, jax.sharding.NamedSharding(mesh, spec))
 
-        def add(carry, part):
+        def add(carry: tuple[dict, dict], part: tuple) -> tuple[tuple[dict, dict], dict]:
             stats, gradients = carry
             i, batch = part
             new, (stats, metrics) = gradient_of(
@@ -122,7 +156,9 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
         donate_argnames="state",
         out_shardings=(shardings, devices.replicated(mesh)),
     )
-    def train_step(state, batch, paint):
+    def train_step(
+        state: dict, batch: Mapping[str, jax.Array], paint: int | None
+    ) -> tuple[dict, dict]:
         step, model = state["step"], state["model"]
         key = jax.random.fold_in(root_key, step)
         compute = whole if parts == 1 else in_parts
@@ -133,7 +169,7 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
         # A finite norm means finite squares, and so finite moments and, with the rate, a finite update.
         fine = jnp.isfinite(metrics["total"] + norm + rate(step))
 
-        def changed(kept):
+        def changed(kept: dict) -> dict:
             updates, optimizer_state = optimizer.update(
                 gradients, kept["optimizer"], kept["model"]["params"], step=step, norm=norm
             )
@@ -161,7 +197,9 @@ def make_step(network, hand, loss, optimizer, settings, seed, mesh, shardings):
     return train_step
 
 
-def changed_if(fine, change, kept, branch=None):
+def changed_if(
+    fine: jax.Array, change: Callable[[_Tree], _Tree], kept: _Tree, branch: bool | None = None
+) -> _Tree:
     """change(kept) where `fine`, else `kept` as it is.
 
     Args:
@@ -176,10 +214,10 @@ def changed_if(fine, change, kept, branch=None):
     return jax.tree.map(lambda new, old: jnp.where(fine, new, old), change(kept), kept)
 
 
-def without_batch_norm(gradients):
+def without_batch_norm(gradients: dict) -> dict:
     """Zero where the parameter is a gain or a bias of a BatchNorm (the backbone's `norm` modules)."""
 
-    def of(path, gradient):
+    def of(path: jax.tree_util.KeyPath, gradient: jax.Array) -> jax.Array:
         return jnp.zeros_like(gradient) if any(p.key == "norm" for p in path) else gradient
 
     backbone = jax.tree_util.tree_map_with_path(of, gradients["backbone"])

@@ -5,27 +5,40 @@ of by a tree. Errors agree with the float64 ones to 1e-3 mm, the shares (AUC, F)
 """
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from amvur_jax.data.batches import evaluation_batches
+from amvur_jax.data.frame import Dataset
 from amvur_jax.data.layouts import LAYOUTS, PROGRAMS
 from amvur_jax.data.views import Subset
 from amvur_jax.errors import UserError
 from amvur_jax.models.colors import normalize
+from amvur_jax.models.functional import Network
 from amvur_jax.scoring import metrics
 from amvur_jax.scoring.scores import score_names, summarize
+from mano_jax import HandModel
 
 
-def nearest_distances(a, b):
+def nearest_distances(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Distance of each point of a (N,3) and of b (M,3) to the nearest one of the other set."""
     distances = jnp.linalg.norm(a[:, None] - b, axis=-1)
     return distances.min(axis=1), distances.min(axis=0)
 
 
-def batch_sums(joints, vertices, gt_joints, gt_vertices, valid, dataset="ho3d"):
+def batch_sums(
+    joints: jax.Array,
+    vertices: jax.Array,
+    gt_joints: jax.Array,
+    gt_vertices: jax.Array,
+    valid: jax.Array,
+    dataset: str = "ho3d",
+) -> dict[str, Any]:
     """What a batch adds to the scores.
 
     Args:
@@ -46,9 +59,9 @@ def batch_sums(joints, vertices, gt_joints, gt_vertices, valid, dataset="ho3d"):
         f = {}
         for prefix, points in (("f", vertices), ("f_al", aligned)):
             # One sample at a time: all pairs of a batch would fill the memory.
-            near = jax.lax.map(lambda pair: nearest_distances(*pair), (points, gt_vertices))
+            there, back = jax.lax.map(lambda pair: nearest_distances(*pair), (points, gt_vertices))
             for mm, threshold in metrics.F_THRESHOLDS.items():
-                f[f"{prefix}_{mm}"] = valid @ metrics.f_score(*near, threshold, xp=jnp)
+                f[f"{prefix}_{mm}"] = valid @ metrics.f_score(there, back, threshold, xp=jnp)
     thresholds = jnp.asarray(metrics.THRESHOLDS, jnp.float32)
     counts = {
         name: jnp.einsum("b,bkt->kt", valid, (e[..., None] <= thresholds).astype(jnp.float32))
@@ -71,7 +84,9 @@ class Validator:
       UserError: the split has no ground truth, or there is none, or the best metric is no score.
     """
 
-    def __init__(self, network, hand, dataset, config):
+    def __init__(
+        self, network: Network, hand: HandModel, dataset: Dataset | None, config: ConfigDict
+    ) -> None:
         if dataset is None or dataset.ground_truth is None:
             where = "the run's data" if dataset is None else dataset.root
             raise UserError(
@@ -92,7 +107,7 @@ class Validator:
         self._step = jax.jit(functools.partial(_step, network, config.loss.mode, self._dataset))
         self._hand = hand
 
-    def __call__(self, model):
+    def __call__(self, model: dict) -> dict[str, float]:
         """The scores of {"params", "batch_stats"}: the keys of scores.json."""
         sums = None
         for batch in evaluation_batches(
@@ -112,7 +127,15 @@ class Validator:
         return summarize(sums["totals"], sums["counts"], f, count, self._dataset)
 
 
-def _step(network, mode, dataset, model, hand, batch, sums):
+def _step(
+    network: Network,
+    mode: str,
+    dataset: str,
+    model: dict,
+    hand: HandModel,
+    batch: Mapping[str, jax.Array],
+    sums: dict[str, Any] | None,
+) -> dict[str, Any]:
     """Predict a batch, and add its sums to those so far (None at first)."""
     outputs, _ = network.apply(model, normalize(batch["image"]), hand, paint=0)
     estimate = outputs.answer(mode)
