@@ -32,8 +32,8 @@ def make_sample(frame, size, rng=None, augmentation=_PLAIN):
       joints_cam (21, 3) and wrist_cam (3,), metres, OpenCV camera frame; pose (48,), betas (10,),
       trans (3,); has_image, has_3d, has_mesh 0 or 1; index int32. All but image and index are
       float32. A label that the frame lacks is zeros with has_* 0; where the hand cannot be used
-      (its centre is outside the image or it reaches behind the camera) joints_2d is zeros too, and
-      joints_valid, has_3d and has_mesh are 0.
+      (its centre is outside the image, it reaches behind the camera, or it is a left one that is not
+      mirrored) joints_2d is zeros too, joints_valid and all has_* are 0: nothing is learnt from it.
     """
     width, height = frame.size
     mirror = frame.side == "left" and augmentation.mirror_left
@@ -55,6 +55,7 @@ def make_sample(frame, size, rng=None, augmentation=_PLAIN):
         joints_px = frame.joints_px @ A[:2, :2].T + A[:2, 2]
     else:
         joints_px = np.full((21, 2), np.nan)
+    labelled = frame.joints_cam is not None or frame.joints_px is not None
     valid = usable and bool(np.isfinite(joints_px).all())
     image = crop_image(frame.image, A @ _shift(frame.origin), size)
     if rng is not None:
@@ -68,7 +69,7 @@ def make_sample(frame, size, rng=None, augmentation=_PLAIN):
         "wrist_cam": np.zeros(3) if frame.wrist_cam is None else R @ frame.wrist_cam,
         "betas": _or_zeros(frame.betas, (10,)),
         **_moved_mesh(frame, view.angle, mirror),
-        "has_image": True,
+        "has_image": valid if labelled else usable,
         "has_3d": valid and joints_cam is not None,
         "has_mesh": valid and frame.pose is not None,
     }

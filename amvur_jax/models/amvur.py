@@ -184,7 +184,7 @@ class Amvur(nnx.Module):
         Args:
           image: (B,S,S,3) ImageNet-normalised RGB.
           hand: mano_jax.HandModel.
-          train: batch statistics instead of running ones.
+          train: False for running statistics, True for the batch's, (B,) 0 or 1 for those of a part of it.
           key: for dropout; None for none.
           noise: shape -> array, the eps of the samples.
           token_mask: (B,216,1), 1 = keep, or None.

@@ -84,9 +84,10 @@ def channel_sum(*factors):
 
 
 @one_cpu_takes(sums.moments)
-def moments(x):
-    """Sums of x and of its square: (...,C) -> (C), (C)."""
-    return channel_sum(x), channel_sum(x, x)
+def moments(x, weights):
+    """Sums of x and of its square over the samples, times weights: (B,...,C), (B,) -> (C), (C)."""
+    weights = weights.reshape(-1, *[1] * (x.ndim - 1))
+    return channel_sum(weights * x), channel_sum(weights * x, x)
 
 
 @one_cpu_takes(sums.affine)
@@ -105,7 +106,8 @@ class BatchNorm(nnx.Module):
     """Batch normalisation over all axes but the last, as torch.nn.BatchNorm2d (eps 1e-5, decay 0.9).
 
     flax's own keeps the biased running variance; PyTorch's, and so the published weights', is unbiased.
-    Statistics and arithmetic are in float32, the result in the input's type.
+    Statistics and arithmetic are in float32, the result in the input's type. `train` is False for the running
+    statistics, True for the batch's, or (B,) 0 or 1 for the batch's of some samples alone.
     """
 
     def __init__(self, features, *, scale=1.0):
@@ -116,15 +118,17 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x, train):
         dtype, x = x.dtype, x.astype(jnp.float32)
-        if train:
-            count = x.size // x.shape[-1]
-            total, squares = moments(x)
-            mean = total / count
-            var = jnp.maximum(squares / count - mean**2, 0)
-            unbiased = var * (count / max(count - 1, 1))
+        if train is not False:
+            weights = jnp.ones(len(x)) if train is True else train
+            count = weights.sum() * (x[0].size // x.shape[-1])
+            total, squares = moments(x, weights)
+            mean = total / jnp.maximum(count, 1)
+            var = jnp.maximum(squares / jnp.maximum(count, 1) - mean**2, 0)
+            unbiased = var * (count / jnp.maximum(count - 1, 1))
+            rate = jnp.where(count > 0, 0.1, 0.0)
             # set_value and not [...]: that one asks a tracer for its sharding, seconds in the whole network
-            self.mean.set_value(0.9 * self.mean[...] + 0.1 * mean)
-            self.var.set_value(0.9 * self.var[...] + 0.1 * unbiased)
+            self.mean.set_value((1 - rate) * self.mean[...] + rate * mean)
+            self.var.set_value((1 - rate) * self.var[...] + rate * unbiased)
         else:
             mean, var = self.mean[...], self.var[...]
         gain = self.scale[...] / jnp.sqrt(var + 1e-5)

@@ -1,6 +1,7 @@
 """Losses of AMVUR (paper, section 3.4), pure functions of arrays; means are over all elements.
 
-Shapes: B samples, J = 21 joints, V vertices. `valid` and `has_*` are 0/1. Lengths in metres.
+Shapes: B samples, J = 21 joints, V vertices. `valid` and `has` are 0/1. Lengths in metres. `count` says
+of how many samples a mean is where the arrays hold a part of them: the parts then add up to the batch's loss.
 """
 
 import jax
@@ -15,10 +16,14 @@ def penalty(difference: jax.Array, norm: str = "l2") -> jax.Array:
 
 
 def keypoint_2d(
-    pred: jax.Array, target: jax.Array, valid: jax.Array, norm: str = "l2"
+    pred: jax.Array,
+    target: jax.Array,
+    valid: jax.Array,
+    norm: str = "l2",
+    count: jax.Array | None = None,
 ) -> jax.Array:
     """mean over (B,J,2) of valid (pred - target)^2, divided by all elements, valid or not."""
-    return jnp.mean(valid[..., None] * penalty(pred - target, norm))
+    return labelled_mean(valid[..., None] * penalty(pred - target, norm), None, count)
 
 
 def wrist_relative(joints: jax.Array) -> jax.Array:
@@ -26,24 +31,37 @@ def wrist_relative(joints: jax.Array) -> jax.Array:
     return joints - joints[..., :1, :]
 
 
-def labelled_mean(values: jax.Array, has: jax.Array) -> jax.Array:
-    """Mean of values (B,...) over the samples with has (B,) = 1; 0 when there is none."""
+def labelled_mean(
+    values: jax.Array, has: jax.Array | None = None, count: jax.Array | None = None
+) -> jax.Array:
+    """Mean of values (B,...) over the samples with has (B,) = 1; 0 when there is none.
+
+    has: None for all. count: the number of those samples, where these are a part of them.
+    """
+    has = jnp.ones(len(values)) if has is None else has
+    count = jnp.maximum(has.sum(), 1) if count is None else count
     weights = has.reshape(has.shape + (1,) * (values.ndim - 1)).astype(values.dtype)
-    elements = values[0].size
-    return jnp.sum(weights * values) / (jnp.maximum(has.sum(), 1) * elements)
+    return jnp.sum(weights * values) / (count * values[0].size)
 
 
 def keypoint_3d(
-    pred: jax.Array, target: jax.Array, valid: jax.Array, has_3d: jax.Array, norm: str = "l2"
+    pred: jax.Array,
+    target: jax.Array,
+    valid: jax.Array,
+    has_3d: jax.Array,
+    norm: str = "l2",
+    count: jax.Array | None = None,
 ) -> jax.Array:
     """keypoint_2d's formula on wrist-relative (B,J,3), over the samples that have a 3D label."""
     difference = wrist_relative(pred) - wrist_relative(target)
-    return labelled_mean(valid[..., None] * penalty(difference, norm), has_3d)
+    return labelled_mean(valid[..., None] * penalty(difference, norm), has_3d, count)
 
 
-def vertex_l1(pred: jax.Array, target: jax.Array, has_mesh: jax.Array) -> jax.Array:
+def vertex_l1(
+    pred: jax.Array, target: jax.Array, has_mesh: jax.Array, count: jax.Array | None = None
+) -> jax.Array:
     """mean |pred - target| over (B,V,3), over the samples that have a mesh label."""
-    return labelled_mean(jnp.abs(pred - target), has_mesh)
+    return labelled_mean(jnp.abs(pred - target), has_mesh, count)
 
 
 def kl_gaussian(
@@ -52,49 +70,77 @@ def kl_gaussian(
     p_mu: jax.Array,
     p_log_var: jax.Array,
     distance: str = "square",
+    has: jax.Array | None = None,
+    count: jax.Array | None = None,
 ) -> jax.Array:
     """0.5 mean( lp - lq + (d(mp - mq) + e^lq) / e^lp - 1 ), d the square, or as published `abs`."""
     difference = p_mu - q_mu
     d = jnp.abs(difference) if distance == "abs" else difference**2
     ratio = (d + jnp.exp(q_log_var)) * jnp.exp(-p_log_var)
-    return 0.5 * jnp.mean(p_log_var - q_log_var + ratio - 1)
+    return 0.5 * labelled_mean(p_log_var - q_log_var + ratio - 1, has, count)
 
 
 def kl_joints(
-    q_mu: jax.Array, q_log_var: jax.Array, p_mu: jax.Array, p_log_var: jax.Array
+    q_mu: jax.Array,
+    q_log_var: jax.Array,
+    p_mu: jax.Array,
+    p_log_var: jax.Array,
+    has: jax.Array | None = None,
+    count: jax.Array | None = None,
 ) -> jax.Array:
     """KL(q || p) of joints, the means wrist-relative."""
-    return kl_gaussian(wrist_relative(q_mu), q_log_var, wrist_relative(p_mu), p_log_var)
+    q_mu, p_mu = wrist_relative(q_mu), wrist_relative(p_mu)
+    return kl_gaussian(q_mu, q_log_var, p_mu, p_log_var, "square", has, count)
 
 
-def kl_2d_unit(q_mu: jax.Array, q_log_var: jax.Array, p_mu: jax.Array) -> jax.Array:
+def kl_2d_unit(
+    q_mu: jax.Array,
+    q_log_var: jax.Array,
+    p_mu: jax.Array,
+    has: jax.Array | None = None,
+    count: jax.Array | None = None,
+) -> jax.Array:
     """0.5 mean(-1 - lq + (mq - mp)^2 + e^lq): the prior's variance taken as 1 (recorded reading)."""
-    return 0.5 * jnp.mean(-1 - q_log_var + (q_mu - p_mu) ** 2 + jnp.exp(q_log_var))
+    values = -1 - q_log_var + (q_mu - p_mu) ** 2 + jnp.exp(q_log_var)
+    return 0.5 * labelled_mean(values, has, count)
 
 
 def kl_camera(
-    mu: jax.Array, log_var: jax.Array, camera: jax.Array, has_camera: jax.Array | None = None
+    mu: jax.Array,
+    log_var: jax.Array,
+    camera: jax.Array,
+    has: jax.Array | None = None,
+    count: jax.Array | None = None,
 ) -> jax.Array:
     """0.5 mean(1 - lq + ((mq - k)^2 + e^lq) / e - 1), k (B,4) the true camera, prior log-variance 1.
 
-    has_camera (B,): the samples whose camera is known; None: all.
+    has (B,): the samples whose camera is known; None: all.
     """
     values = 1 - log_var + ((mu - camera) ** 2 + jnp.exp(log_var)) / jnp.e - 1
-    return 0.5 * (jnp.mean(values) if has_camera is None else labelled_mean(values, has_camera))
+    return 0.5 * labelled_mean(values, has, count)
 
 
-def pose_var(jv_log_var: jax.Array) -> jax.Array:
+def pose_var(
+    jv_log_var: jax.Array, has: jax.Array | None = None, count: jax.Array | None = None
+) -> jax.Array:
     """0.5 mean(-1 - l + e^l) on the log-variances that the MANO pass yields."""
-    return 0.5 * jnp.mean(-1 - jv_log_var + jnp.exp(jv_log_var))
+    return 0.5 * labelled_mean(-1 - jv_log_var + jnp.exp(jv_log_var), has, count)
 
 
-def tsa_pose(pose: jax.Array) -> jax.Array:
+def tsa_pose(
+    pose: jax.Array, has: jax.Array | None = None, count: jax.Array | None = None
+) -> jax.Array:
     """Hinge outside the anatomical limits of pose (B,16,3); the third component counts twice."""
     excess = jax.nn.relu(POSE_LOW - pose) + jax.nn.relu(pose - POSE_HIGH)
-    return jnp.mean(excess * jnp.array([1.0, 1.0, 2.0]))
+    return labelled_mean(excess * jnp.array([1.0, 1.0, 2.0]), has, count)
 
 
-def gaussian_nll(difference: jax.Array, log_var: jax.Array, weights: jax.Array) -> jax.Array:
+def gaussian_nll(
+    difference: jax.Array,
+    log_var: jax.Array,
+    weights: jax.Array,
+    count: jax.Array | None = None,
+) -> jax.Array:
     """0.5 mean of ( l + d^2 e^-l ) over the elements with weight 1; 0 when there is none.
 
     The negative log-likelihood of a normal distribution without its constant (Nix and Weigend 1994). The
@@ -104,10 +150,12 @@ def gaussian_nll(difference: jax.Array, log_var: jax.Array, weights: jax.Array) 
       difference: (...) prediction minus label.
       log_var: (...).
       weights: (...) 0 or 1.
+      count: how many elements the mean is over, or None for those with weight 1.
     """
     difference = jax.lax.stop_gradient(difference)
     values = weights * (log_var + difference**2 * jnp.exp(-log_var))
-    return 0.5 * jnp.sum(values) / jnp.maximum(jnp.sum(weights), 1)
+    count = jnp.maximum(jnp.sum(weights), 1) if count is None else count
+    return 0.5 * jnp.sum(values) / count
 
 
 def photometric(image: jax.Array, rendered: jax.Array, mask: jax.Array) -> jax.Array:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,37 @@ class LossConfig:
     nll: float = 0.0
 
 
+class Counts(NamedTuple):
+    """Of how many samples of a batch the means of its losses are, scalars; at least 1 but for `drawn`.
+
+    samples: all. images: those that show a hand to learn from. joints, meshes: those with 3D labels. labels:
+    2D or, in supervised mode, 3D labels of the fingers' joints. drawn: images among those that are rendered.
+    """
+
+    samples: jax.Array
+    images: jax.Array
+    joints: jax.Array
+    meshes: jax.Array
+    labels: jax.Array
+    drawn: jax.Array
+
+
+def count_labels(batch: Mapping[str, jax.Array], mode: str, paint: int | None = None) -> Counts:
+    """The Counts of a batch of which the first `paint` samples, or None for all, are rendered."""
+    joints = batch["joints_valid"]
+    if mode == "supervised":
+        joints = joints * batch["has_3d"][:, None]
+    images, joints_3d, meshes = (batch[n].sum() for n in ("has_image", "has_3d", "has_mesh"))
+    return Counts(
+        samples=jnp.float32(len(joints)),
+        images=jnp.maximum(images, 1),
+        joints=jnp.maximum(joints_3d, 1),
+        meshes=jnp.maximum(meshes, 1),
+        labels=jnp.maximum(joints[:, 1:].sum(), 1),
+        drawn=batch["has_image"][:paint].sum(),
+    )
+
+
 def vertex_labels(hand: HandModel, batch: Mapping[str, jax.Array]) -> jax.Array:
     """Wrist-relative labelled vertices (B,V,3) m in camera axes, from pose (B,48) and betas (B,10)."""
     pose = batch["pose"].reshape(-1, 16, 3)
@@ -40,19 +71,24 @@ def vertex_labels(hand: HandModel, batch: Mapping[str, jax.Array]) -> jax.Array:
     return posed.vertices - posed.joints[:, :1]
 
 
-def kl_terms(outputs: Outputs, config: LossConfig) -> dict[str, jax.Array]:
-    """The divergences of posterior and prior that both objectives have."""
+def kl_terms(
+    outputs: Outputs, config: LossConfig, seen: tuple[jax.Array, jax.Array]
+) -> dict[str, jax.Array]:
+    """The divergences of posterior and prior of both objectives; `seen`: has and count of the images."""
     q, p = outputs.posterior, outputs.prior
     return {
-        "kl_joints": losses.kl_joints(q.joints.mu, q.joints.log_var, p.joints.mu, p.joints.log_var),
+        "kl_joints": losses.kl_joints(
+            q.joints.mu, q.joints.log_var, p.joints.mu, p.joints.log_var, *seen
+        ),
         "kl_vertices": losses.kl_gaussian(
             q.vertices.mu,
             q.vertices.log_var,
             p.vertices.mu,
             p.vertices.log_var,
             config.kl_vertices_distance,
+            *seen,
         ),
-        "pose_var": losses.pose_var(outputs.jv_log_var),
+        "pose_var": losses.pose_var(outputs.jv_log_var, *seen),
     }
 
 
@@ -63,26 +99,30 @@ def supervised_terms(
     hand: HandModel,
     config: LossConfig,
     size: int,
+    counts: Counts,
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Data terms and divergences with 3D labels (weak-perspective camera, 2D in [-1,1])."""
     valid, has_3d, has_mesh = batch["joints_valid"], batch["has_3d"], batch["has_mesh"]
     target_2d = 2 * batch["joints_2d"] - 1
     labels = vertex_labels(hand, batch)
-    data, kl = {}, kl_terms(outputs, config)
+    seen = batch["has_image"], counts.images
+    data, kl = {}, kl_terms(outputs, config, seen)
     for name, estimate in (("q", outputs.posterior), ("p", outputs.prior)):
         joints, vertices, joints_2d = (getattr(g, config.data_term) for g in estimate)
         if config.align_vertices:
             vertices = vertices - (regressor[:1] @ vertices)
-        data[f"{name}_vertices"] = losses.vertex_l1(vertices, labels, has_mesh)
+        data[f"{name}_vertices"] = losses.vertex_l1(vertices, labels, has_mesh, counts.meshes)
         data[f"{name}_joints_3d"] = losses.keypoint_3d(
-            joints, batch["joints_cam"], valid, has_3d, config.norm
+            joints, batch["joints_cam"], valid, has_3d, config.norm, counts.joints
         )
-        data[f"{name}_joints_2d"] = losses.keypoint_2d(joints_2d, target_2d, valid, config.norm)
+        data[f"{name}_joints_2d"] = losses.keypoint_2d(
+            joints_2d, target_2d, valid, config.norm, counts.samples
+        )
     q, p = outputs.posterior.joints_2d, outputs.prior.joints_2d
     if config.kl_2d == "unit":
-        kl["kl_2d"] = losses.kl_2d_unit(q.mu, q.log_var, p.mu)
+        kl["kl_2d"] = losses.kl_2d_unit(q.mu, q.log_var, p.mu, *seen)
     else:
-        kl["kl_2d"] = losses.kl_gaussian(q.mu, q.log_var, p.mu, p.log_var)
+        kl["kl_2d"] = losses.kl_gaussian(q.mu, q.log_var, p.mu, p.log_var, "square", *seen)
     return data, kl
 
 
@@ -93,6 +133,7 @@ def weak_terms(
     hand: HandModel,
     config: LossConfig,
     size: int,
+    counts: Counts,
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Data terms and divergences from 2D joints alone (perspective camera, 2D in [0,1])."""
     p, kind, valid = outputs.prior, config.data_term, batch["joints_valid"]
@@ -101,16 +142,17 @@ def weak_terms(
     from_vertices = cameras.project(regressor @ getattr(p.vertices, kind), K) / size
     from_joints = cameras.project(getattr(p.joints, kind), K) / size
     data = {
-        name: losses.keypoint_2d(pred, batch["joints_2d"], valid, config.norm)
+        name: losses.keypoint_2d(pred, batch["joints_2d"], valid, config.norm, counts.samples)
         for name, pred in (
             ("p_vertices_2d", from_vertices),
             ("p_projected_2d", from_joints),
             ("p_joints_2d", getattr(p.joints_2d, kind)),
         )
     }
-    kl = kl_terms(outputs, config)
+    seen = batch["has_image"], counts.images
+    kl = kl_terms(outputs, config, seen)
     true_camera = cameras.camera_from_intrinsics(batch["K"], size)
-    kl["kl_camera"] = losses.kl_camera(camera.mu, camera.log_var, true_camera, batch["has_image"])
+    kl["kl_camera"] = losses.kl_camera(camera.mu, camera.log_var, true_camera, *seen)
     return data, kl
 
 
@@ -120,6 +162,7 @@ def supervised_nll(
     regressor: jax.Array,
     hand: HandModel,
     size: int,
+    counts: Counts,
 ) -> jax.Array:
     """The spread head's likelihood of the posterior's wrist-relative joints and vertices."""
     q = outputs.posterior
@@ -127,14 +170,16 @@ def supervised_nll(
     joints = losses.wrist_relative(q.joints.mu) - losses.wrist_relative(batch["joints_cam"])
     vertices = q.vertices.mu - q.joints.mu[:, :1] - vertex_labels(hand, batch)
 
-    def nll(difference: jax.Array, log_var: jax.Array, weights: jax.Array) -> jax.Array:
+    def nll(
+        difference: jax.Array, log_var: jax.Array, weights: jax.Array, count: jax.Array
+    ) -> jax.Array:
         shape = difference.shape
-        weights = jnp.broadcast_to(weights[..., None], shape)
-        return losses.gaussian_nll(difference, jnp.broadcast_to(log_var[..., None], shape), weights)
+        weights, log_var = (jnp.broadcast_to(x[..., None], shape) for x in (weights, log_var))
+        return losses.gaussian_nll(difference, log_var, weights, 3 * count)
 
     has_joint = batch["has_3d"][:, None] * batch["joints_valid"]
-    return nll(joints[:, 1:], spread.joints[:, 1:], has_joint[:, 1:]) + nll(
-        vertices, spread.vertices, batch["has_mesh"][:, None]
+    return nll(joints[:, 1:], spread.joints[:, 1:], has_joint[:, 1:], counts.labels) + nll(
+        vertices, spread.vertices, batch["has_mesh"][:, None], vertices.shape[1] * counts.meshes
     )
 
 
@@ -144,6 +189,7 @@ def weak_nll(
     regressor: jax.Array,
     hand: HandModel,
     size: int,
+    counts: Counts,
 ) -> jax.Array:
     """The spread head's likelihood of the prior's wrist-relative 2D joints, its variance projected."""
     camera: Any = outputs.camera  # a Gaussian: it is perspective
@@ -155,7 +201,7 @@ def weak_nll(
     log_var = cameras.project_log_var(joints, log_var, K) - 2 * jnp.log(size)
     difference = losses.wrist_relative(projected) - losses.wrist_relative(batch["joints_2d"])
     valid = jnp.broadcast_to(batch["joints_valid"][..., None], difference.shape)
-    return losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:])
+    return losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:], 2 * counts.labels)
 
 
 TERMS = {"supervised": supervised_terms, "weak": weak_terms}
@@ -170,6 +216,7 @@ def objective(
     hand: HandModel,
     config: LossConfig,
     size: int,
+    counts: Counts | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The total loss and its terms.
 
@@ -181,29 +228,39 @@ def objective(
       hand: mano_jax.HandModel.
       config: LossConfig.
       size: the crop's side, px.
+      counts: Counts of the whole batch that these samples are a part of, or None where they are all of it.
+        The parts' losses then add up to the batch's; of the photometric one, which is a mean over the pixels
+        that the mesh covers, each part gives its own mean times its share of the images.
     Returns:
       total (scalar), {term: unweighted value}.
     """
-    data, kl = TERMS[config.mode](outputs, batch, regressor, hand, config, size)
-    terms = {**data, **kl, "tsa_pose": losses.tsa_pose(outputs.tsa_poses)}
+    if counts is None:
+        drawn = 0 if outputs.texture is None else len(outputs.texture.image)
+        counts = count_labels(batch, config.mode, drawn)
+    seen = batch["has_image"], counts.images
+    data, kl = TERMS[config.mode](outputs, batch, regressor, hand, config, size, counts)
+    terms = {**data, **kl, "tsa_pose": losses.tsa_pose(outputs.tsa_poses, *seen)}
     total = sum(data.values()) + config.kl * sum(kl.values()) + config.tsa_pose * terms["tsa_pose"]
     if config.keypoint_map:
         on_map: Any = outputs.joints_2d_map  # with the head, without which it has no weight
         terms["keypoint_map"] = losses.keypoint_2d(
-            on_map, batch["joints_2d"], batch["joints_valid"], "l1"
+            on_map, batch["joints_2d"], batch["joints_valid"], "l1", counts.samples
         )
         total = total + config.keypoint_map * terms["keypoint_map"]
     if config.coefficients:
-        terms["coefficients"] = jnp.mean(outputs.pose_coefficients**2) + jnp.mean(outputs.betas**2)
+        terms["coefficients"] = losses.labelled_mean(
+            outputs.pose_coefficients**2, *seen
+        ) + losses.labelled_mean(outputs.betas**2, *seen)
         total = total + config.coefficients * terms["coefficients"]
     if config.nll:
-        terms["nll"] = NLL[config.mode](outputs, batch, regressor, hand, size)
+        terms["nll"] = NLL[config.mode](outputs, batch, regressor, hand, size, counts)
         total = total + config.nll * terms["nll"]
     if outputs.texture is not None:
         drawn = len(outputs.texture.image)
-        there = batch["has_image"][:drawn, None, None]
-        terms["photometric"] = losses.photometric(
-            image[:drawn], outputs.texture.image, there * outputs.texture.mask
+        there = batch["has_image"][:drawn]
+        photometric = losses.photometric(
+            image[:drawn], outputs.texture.image, there[:, None, None] * outputs.texture.mask
         )
+        terms["photometric"] = photometric * there.sum() / jnp.maximum(counts.drawn, 1)
         total = total + config.photometric * terms["photometric"]
     return total, terms

@@ -13,7 +13,7 @@ from amvur_jax.models.amvur import normal_noise
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import Network
 from amvur_jax.runtime import devices
-from amvur_jax.training.objective import LossConfig, objective
+from amvur_jax.training.objective import Counts, LossConfig, count_labels, objective
 from amvur_jax.training.optimizer import global_norm, learning_rate, moving_average
 from mano_jax import HandModel
 
@@ -98,6 +98,7 @@ def make_step(
         batch: Mapping[str, jax.Array],
         key: jax.Array,
         paint: int | None,
+        counts: Counts | None,
     ) -> tuple[jax.Array, tuple[dict, dict[str, jax.Array]]]:
         noise_key, dropout_key = jax.random.split(key)
         image = normalize(batch["image"])
@@ -105,13 +106,14 @@ def make_step(
             {"params": params, "batch_stats": stats},
             image,
             hand,
-            train=not settings.freeze_batch_norm,
+            # what shows no hand to learn from is in no statistic
+            train=False if settings.freeze_batch_norm else batch["has_image"],
             key=dropout_key,
             noise=normal_noise(noise_key),
             paint=paint,
             remat=settings.remat,
         )
-        total, terms = objective(outputs, batch, image, regressor, hand, loss, size)
+        total, terms = objective(outputs, batch, image, regressor, hand, loss, size, counts)
         return total, (stats, {"total": total, **terms})
 
     gradient_of = jax.grad(loss_of, has_aux=True)
@@ -119,12 +121,14 @@ def make_step(
     def whole(
         model: dict, batch: Mapping[str, jax.Array], key: jax.Array, paint: int | None
     ) -> tuple[dict, tuple[dict, dict]]:
-        return gradient_of(model["params"], model["batch_stats"], batch, key, paint)
+        return gradient_of(model["params"], model["batch_stats"], batch, key, paint, None)
 
     def in_parts(
         model: dict, batch: Mapping[str, jax.Array], key: jax.Array, paint: int | None
     ) -> tuple[dict, tuple[dict, dict]]:
-        """The mean over `parts` parts, one after the other; statistics pass through all of them."""
+        """The sum over `parts` parts, one after the other; statistics pass through all of them."""
+        counts = count_labels(batch, loss.mode, paint)
+        part_paint = paint and -(-paint // parts)
 
         def split(x: jax.Array) -> jax.Array:
             # each part has a share of every device's samples: nothing moves
@@ -136,11 +140,10 @@ def make_step(
             stats, gradients = carry
             i, batch = part
             new, (stats, metrics) = gradient_of(
-                model["params"], stats, batch, jax.random.fold_in(key, i), paint
+                model["params"], stats, batch, jax.random.fold_in(key, i), part_paint, counts
             )
-            return (stats, jax.tree.map(lambda a, b: a + b / parts, gradients, new)), metrics
+            return (stats, jax.tree.map(jnp.add, gradients, new)), metrics
 
-        paint = paint and -(-paint // parts)
         zero = jax.tree.map(jnp.zeros_like, model["params"])
         carry, metrics = jax.lax.scan(
             add,
@@ -148,7 +151,7 @@ def make_step(
             (jnp.arange(parts), jax.tree.map(split, batch)),
         )
         stats, gradients = carry
-        return gradients, (stats, jax.tree.map(jnp.mean, metrics))
+        return gradients, (stats, jax.tree.map(lambda x: x.sum(0), metrics))
 
     @functools.partial(
         jax.jit,

@@ -56,15 +56,30 @@ add_bias.defvjp(
 
 
 @jax.custom_vjp
-def moments(x):
-    """Sums of x and of its square: (...,C) -> (C), (C).
+def moments(x, weights):
+    """Sums of x and of its square over the samples, times weights: (B,...,C), (B,) -> (C), (C).
 
     XLA wrote the squares, and the products of `affine`'s gradients, to memory before summing them (jax 0.10).
     """
-    return channel_sum(x), channel_sum(x, x)
+    return weights @ sample_sum(x), weights @ sample_sum(x, x)
 
 
-moments.defvjp(lambda x: (moments(x), x), lambda x, slopes: (slopes[0] + 2 * x * slopes[1],))
+def _moments_backward(kept, slopes):
+    x, weights = kept
+    each = weights.reshape(-1, *[1] * (x.ndim - 1))
+    return each * (slopes[0] + 2 * x * slopes[1]), jnp.zeros_like(weights)
+
+
+moments.defvjp(lambda x, weights: (moments(x, weights), (x, weights)), _moments_backward)
+
+
+def sample_sum(*factors):
+    """Sum of the arrays' product over all axes but the first and the last, as `channel_sum`: -> (B,C)."""
+    rows = [x.reshape(len(x), -1, x.shape[-1]) for x in factors]
+    while JAX_0_10 and rows[0].shape[1] > 32 and rows[0].shape[1] % 2 == 0:
+        parts = [jnp.split(x, math.gcd(x.shape[1], 16), 1) for x in rows]
+        rows = [sum(math.prod(part) for part in zip(*parts))]
+    return math.prod(rows).sum(1)
 
 
 @jax.custom_vjp

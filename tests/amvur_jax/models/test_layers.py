@@ -73,11 +73,14 @@ def test_sums_over_rows_and_their_gradients_are_numpys(rows):
     product = (x * x[::-1]).sum((0, 1))
     np.testing.assert_allclose(layers.channel_sum(x, x[::-1]), product, rtol=1e-5, atol=2e-4)
 
-    (total, squares), back = jax.vjp(layers.moments, jnp.asarray(x))
-    np.testing.assert_allclose(total, x.sum((0, 1)), rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(squares, (x * x).sum((0, 1)), rtol=1e-5, atol=2e-4)
+    weights = (np.arange(rows) % 3 != 1).astype(np.float32)
+    kept = x[weights > 0]
+    (total, squares), back = jax.vjp(layers.moments, jnp.asarray(x), jnp.asarray(weights))
+    np.testing.assert_allclose(total, kept.sum((0, 1)), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(squares, (kept * kept).sum((0, 1)), rtol=1e-5, atol=2e-4)
     slopes = np.arange(5.0, dtype=np.float32), np.arange(5.0, 10.0, dtype=np.float32)
-    np.testing.assert_allclose(back(slopes)[0], slopes[0] + 2 * x * slopes[1], rtol=1e-5, atol=1e-5)
+    want = weights[:, None, None] * (slopes[0] + 2 * x * slopes[1])
+    np.testing.assert_allclose(back(slopes)[0], want, rtol=1e-5, atol=1e-5)
 
     found, expected = (
         value_and_gradients(by, jnp.asarray(x), *slopes)
@@ -85,6 +88,23 @@ def test_sums_over_rows_and_their_gradients_are_numpys(rows):
     )
     for ours, theirs in zip(found, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-4)
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 2, 3], [1, 3], [2], []])
+def test_batch_norm_of_some_samples_is_that_of_those_alone(kept):
+    x = jax.random.normal(jax.random.key(0), (4, 6, 8, 3)) + 2
+    weights = jnp.zeros(4).at[jnp.array(kept, int)].set(1)
+    some, alone = layers.BatchNorm(3), layers.BatchNorm(3)
+    out = some(x, weights)
+    if not kept:  # no statistic moves
+        assert not some.mean[...].any() and (some.var[...] == 1).all()
+        assert np.isfinite(out).all()
+        return
+    chosen = x[jnp.array(kept)]
+    np.testing.assert_allclose(out[jnp.array(kept)], alone(chosen, True), atol=1e-5)
+    np.testing.assert_allclose(some.mean[...], 0.1 * chosen.mean((0, 1, 2)), rtol=1e-5)
+    unbiased = np.var(np.asarray(chosen, np.float64), axis=(0, 1, 2), ddof=1)
+    np.testing.assert_allclose(some.var[...], 0.9 + 0.1 * unbiased, rtol=1e-5)
 
 
 def test_relu_and_gelu_are_those_of_jax_and_let_nan_through():

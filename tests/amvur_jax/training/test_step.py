@@ -43,9 +43,15 @@ def step_of(batch, dtype="float32", **settings):
 
 
 @pytest.fixture(scope="module")
-def frozen(batch):
+def frozen_step(batch):
+    """(fresh state, step) with frozen BatchNorm."""
+    return step_of(batch, freeze_batch_norm=True)
+
+
+@pytest.fixture(scope="module")
+def frozen(frozen_step, batch):
     """A step of the whole batch with frozen BatchNorm: before, after, metrics."""
-    state, step = step_of(batch, freeze_batch_norm=True)
+    state, step = frozen_step
     after, metrics = step(state, batch)
     return state, jax.device_get(after), jax.device_get(metrics)
 
@@ -75,6 +81,51 @@ def test_a_step_of_descent_is_the_gradient_times_the_rate(frozen):
     assert moved == pytest.approx(RATE * metrics["gradient_norm"], rel=1e-3)
     assert metrics["learning_rate"] == pytest.approx(RATE)
     assert (metrics["frames"]["index"] >= 0).all() and len(metrics["frames"]["index"]) == 4
+
+
+def with_labels(batch, pattern):
+    """The batch with a pattern of labels: all, joints, 2d, the image alone, or unusable (x)."""
+    flags = {
+        "has_mesh": [p in "a" for p in pattern],
+        "has_3d": [p in "aj" for p in pattern],
+        "has_image": [p in "aj2i" for p in pattern],
+    }
+    seen = np.array([p in "aj2" for p in pattern], np.float32)
+    flags["joints_valid"] = seen[:, None] * np.ones(21, np.float32)
+    return batch | {name: jnp.asarray(value, jnp.float32) for name, value in flags.items()}
+
+
+PATTERNS = ["aaaa", "aj2i", "a22x", "xx2a", "ixxx", "2xix"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_parts_with_any_labels_add_up_to_the_whole_batch(frozen_step, in_parts, batch, pattern):
+    given = with_labels(batch, pattern)
+    state, step = frozen_step
+    whole, metrics = step(state, given)
+    parts, again = in_parts[1](in_parts[0], given)
+    size = difference(whole["model"]["params"], state["model"]["params"])
+    apart = difference(parts["model"]["params"], whole["model"]["params"])
+    assert size > 0 and apart < 1e-4 * size
+    for name in ("total", "kl_joints", "p_joints_2d", "nll"):
+        assert float(again[name]) == pytest.approx(float(metrics[name]), rel=1e-5, abs=1e-6), name
+
+
+def test_a_picture_with_nothing_to_learn_moves_nothing(batch):
+    state, step = step_of(batch)
+    given = with_labels(batch, "aax2")
+    outcomes = []
+    for fill in (0, 255):  # whatever it shows and whatever stands in its labels
+        other = dict(given)
+        other["image"] = given["image"].at[2].set(fill)
+        for name in ("joints_2d", "joints_cam", "pose", "betas"):
+            other[name] = given[name].at[2].set(0.01 * fill)
+        after, metrics = step(state, other)
+        outcomes.append(jax.device_get((after["model"], metrics["gradient_norm"])))
+    jax.tree.map(np.testing.assert_array_equal, *outcomes)
+    # and where there is nothing else, no parameter and no statistic moves at all
+    after, _ = step(state, with_labels(batch, "xxxx"))
+    jax.tree.map(np.testing.assert_array_equal, after["model"], state["model"])
 
 
 @pytest.fixture(scope="module")
