@@ -160,7 +160,8 @@ class ShapedHand:
             )
         local = rotation_matrix(pose)
         feature = local[..., 1:, :, :] - jnp.eye(3, dtype=local.dtype)
-        feature = feature.reshape(*feature.shape[:-3], -1)
+        # The length is spelt out: -1 has no meaning in a batch of no hands.
+        feature = feature.reshape(*feature.shape[:-3], hand.posedirs.shape[-1])
         vertices = self.vertices + _einsum("vck,...k->...vc", hand.posedirs, feature)
         rotations, joints = _chain(hand.parents, local, self.joints)
         # x -> R_j (x - rest_j) + posed_j, blended by the weights.

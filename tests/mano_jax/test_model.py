@@ -178,6 +178,33 @@ def test_batch_axes_broadcast_and_agree_with_vmap(hand):
     np.testing.assert_allclose(jax.jit(mapped)(hand, pose), posed.joints[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["as it is", "jit"])
+@pytest.mark.parametrize(
+    ("betas", "pose", "batch"),
+    [
+        (None, (0, 16, 3), (0,)),
+        ((10,), (0, 16, 3), (0,)),
+        ((0, 10), (0, 16, 3), (0,)),
+        ((0, 10), (16, 3), (0,)),
+        ((0, 1, 4), (3, 16, 3), (0, 3)),
+        ((2, 1, 10), (0, 16, 3), (2, 0)),
+    ],
+)
+def test_a_batch_of_no_hands_gives_no_hands(hand, transform, betas, pose, batch):
+    """As numpy broadcasts: a batch axis of 0 stays one of 0."""
+
+    @transform
+    def pass_(hand, betas, pose):
+        posed = hand.with_shape(betas).with_pose(pose).moved(jnp.eye(3), jnp.ones(3))
+        return posed, posed.joints_21()
+
+    posed, joints_21 = pass_(hand, None if betas is None else jnp.zeros(betas), jnp.zeros(pose))
+    assert posed.vertices.shape == (*batch, 778, 3)
+    assert posed.joints.shape == (*batch, 16, 3)
+    assert posed.rotations.shape == (*batch, 16, 3, 3)
+    assert joints_21.shape == (*batch, 21, 3)
+
+
 def test_hand_is_a_pytree_and_immutable(hand):
     leaves = jax.tree.leaves(hand)
     assert len(leaves) == 9
