@@ -111,7 +111,7 @@ class HandModel:
         """The matrix A of AMVUR: the 21 joints, in the model's order, from the posed vertices.
 
         Args:
-          fingertips: a preset of topology.FINGERTIPS.
+          fingertips: a preset of topology.FINGERTIPS; its vertices are those of the hand's side.
 
         Returns:
           (21, V).
@@ -120,7 +120,9 @@ class HandModel:
           ValueError: no such preset.
         """
         tips = jax.nn.one_hot(
-            fingertip_vertices(fingertips), self.v_template.shape[0], dtype=self.weights.dtype
+            fingertip_vertices(fingertips, self.side),
+            self.v_template.shape[0],
+            dtype=self.weights.dtype,
         )
         return jnp.concatenate([self.joint_regressor, tips])[HO3D_TO_MODEL]
 
@@ -169,10 +171,14 @@ class ShapedHand:
         blended = _einsum("vj,...jcd->...vcd", hand.weights, rotations)
         shift = _einsum("vj,...jc->...vc", hand.weights, offsets)
         vertices = _matvec3(blended, vertices) + shift
-        return PosedHand(vertices=vertices, joints=joints, rotations=rotations)
+        return PosedHand(vertices=vertices, joints=joints, rotations=rotations, side=hand.side)
 
 
-@jax.tree_util.register_dataclass
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("vertices", "joints", "rotations"),
+    meta_fields=("side",),
+)
 @dataclasses.dataclass(frozen=True)
 class PosedHand:
     """A posed hand.
@@ -181,17 +187,19 @@ class PosedHand:
       vertices: (..., V, 3) metres.
       joints: (..., 16, 3) metres, of the kinematic chain, MANO's order.
       rotations: (..., 16, 3, 3) of the joints, rest frame to the hand's frame.
+      side: "right" or "left".
     """
 
     vertices: jax.Array
     joints: jax.Array
     rotations: jax.Array
+    side: str = "right"
 
     def joints_21(self, fingertips: str = "manopth") -> jax.Array:
         """The chain's 16 joints and five fingertip vertices, in the model's order.
 
         Args:
-          fingertips: a preset of topology.FINGERTIPS.
+          fingertips: a preset of topology.FINGERTIPS; its vertices are those of the hand's side.
 
         Returns:
           (..., 21, 3) metres.
@@ -199,7 +207,7 @@ class PosedHand:
         Raises:
           ValueError: no such preset.
         """
-        tips = self.vertices[..., fingertip_vertices(fingertips), :]
+        tips = self.vertices[..., fingertip_vertices(fingertips, self.side), :]
         return jnp.concatenate([self.joints, tips], axis=-2)[..., HO3D_TO_MODEL, :]
 
     def moved(
@@ -224,7 +232,7 @@ class PosedHand:
         if translation is not None:
             vertices = vertices + translation[..., None, :]
             joints = joints + translation[..., None, :]
-        return PosedHand(vertices=vertices, joints=joints, rotations=rotations)
+        return dataclasses.replace(self, vertices=vertices, joints=joints, rotations=rotations)
 
 
 def _levels(parents: tuple[int, ...]) -> list[np.ndarray]:

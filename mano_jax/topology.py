@@ -55,27 +55,33 @@ MODEL_TO_MANO21 = np.array(
     [0, 5, 6, 7, 8, 9, 10, 11, 12, 17, 18, 19, 20, 13, 14, 15, 16, 1, 2, 3, 4]
 )
 
-# Fingertip vertices as different users of MANO choose them: thumb, index, middle, ring, pinky.
+# Fingertip vertices of a right hand, as different users of MANO choose them: thumb, index, middle,
+# ring, pinky.
 FINGERTIPS = {
     "ho3d": (744, 333, 444, 555, 672),
     "freihand": (744, 320, 443, 555, 672),
     "manopth": (745, 317, 444, 556, 673),
     "amvur": (745, 317, 445, 556, 673),
 }
+# manopth takes another vertex for the middle tip of a left hand.
+_LEFT_FINGERTIPS = FINGERTIPS | {"manopth": (745, 317, 445, 556, 673)}
 
 
-def fingertip_vertices(preset: str) -> np.ndarray:
+def fingertip_vertices(preset: str, side: str = "right") -> np.ndarray:
     """Look up the five fingertip vertex ids of a preset.
 
     Args:
       preset: a key of FINGERTIPS.
+      side: "right" or "left", the hand's.
 
     Returns:
       Five ids: thumb, index, middle, ring, pinky.
 
     Raises:
-      ValueError: no such preset.
+      ValueError: no such preset, or no such side.
     """
     if preset not in FINGERTIPS:
         raise ValueError(f"fingertips={preset!r}: expected one of {', '.join(FINGERTIPS)}")
-    return np.array(FINGERTIPS[preset])
+    if side not in ("right", "left"):
+        raise ValueError(f"side={side!r}: expected 'right' or 'left'")
+    return np.array((_LEFT_FINGERTIPS if side == "left" else FINGERTIPS)[preset])

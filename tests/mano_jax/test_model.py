@@ -243,10 +243,29 @@ def test_left_hand_is_the_mirror_image(hand):
     left_pose = jnp.concatenate([root * axial, left.finger_pose(coefficients)])
     right, mirrored = _posed(hand, betas, pose), _posed(left, betas, left_pose)
     np.testing.assert_allclose(mirrored.vertices, right.vertices * flip, atol=1e-6)
-    np.testing.assert_allclose(mirrored.joints_21(), right.joints_21() * flip, atol=1e-6)
+    joints, expected = mirrored.joints_21("ho3d"), right.joints_21("ho3d") * flip
+    np.testing.assert_allclose(joints, expected, atol=1e-6)
     # Faces are wound the other way round: the enclosed volume stays positive.
     assert _volume(hand.v_template, hand.faces) > 0
     assert _volume(left.v_template, left.faces) > 0
+
+
+@pytest.mark.parametrize(
+    ("side", "preset", "tip"),
+    [
+        ("right", "manopth", 444),
+        ("left", "manopth", 445),
+        ("right", "amvur", 445),
+        ("left", "amvur", 445),
+        ("left", "ho3d", 444),
+    ],
+)
+def test_middle_tip_is_that_of_the_hands_side(side, preset, tip):
+    hand = load_hand(side=side)
+    posed = _posed(hand, None, jnp.full((16, 3), 0.2)).moved(translation=jnp.ones(3))
+    middle = 12  # of the model's 21
+    np.testing.assert_array_equal(posed.joints_21(preset)[middle], posed.vertices[tip])
+    np.testing.assert_array_equal(hand.joint_regressor_21(preset)[middle], np.eye(778)[tip])
 
 
 def _volume(vertices, faces):

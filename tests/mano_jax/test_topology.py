@@ -33,6 +33,18 @@ def test_fingertip_presets():
         topology.fingertip_vertices("left")
 
 
+def test_manopth_has_its_own_middle_tip_of_a_left_hand():
+    """The lists in manopth/manolayer.py: a side each; other presets know no side."""
+    published = {"right": [745, 317, 444, 556, 673], "left": [745, 317, 445, 556, 673]}
+    for side, tips in published.items():
+        assert topology.fingertip_vertices("manopth", side).tolist() == tips
+    for preset in ("ho3d", "freihand", "amvur"):
+        left, right = (topology.fingertip_vertices(preset, side) for side in ("left", "right"))
+        assert left.tolist() == right.tolist()
+    with pytest.raises(ValueError, match="side='both'"):
+        topology.fingertip_vertices("manopth", "both")
+
+
 def test_ascii_hand_shows_every_joint():
     picture = topology.__doc__.split("\n\n")[2]
     shown = sorted(
