@@ -22,6 +22,9 @@ _REMEDY = (
     "or leave the path empty for the embedded hand"
 )
 _MAX_BYTES = 64 << 20
+# Least cosine, up to its sign, between the x of the shape directions of MANO's two hands: it is 1
+# of the published files.
+_ALIKE = 0.5
 _SIDES = ("right", "left")
 _ARRAYS = tuple(
     f.name for f in dataclasses.fields(HandModel) if f.name not in ("parents", "side", "name")
@@ -32,7 +35,7 @@ def load_hand(
     path: str | Path | None = None,
     side: str = "right",
     downsampling: str | Path | None = None,
-    fix_left_shapedirs: bool = True,
+    fix_left_shapedirs: bool | None = None,
 ) -> HandModel:
     """Load a hand model.
 
@@ -41,8 +44,12 @@ def load_hand(
         that holds them; or an .npz written by save_hand.
       side: "right" or "left". Of the embedded hand the left one is its mirror image.
       downsampling: the published mano_downsampling.npz; None computes the coarse mesh.
-      fix_left_shapedirs: negate the x of MANO_LEFT.pkl's shape directions, whose sign is wrong
-        in the published file.
+      fix_left_shapedirs: whether to negate the x of the left pickle's shape directions: the
+        published MANO_LEFT.pkl has the right hand's x there
+        (https://github.com/vchoutas/smplx/issues/48), but copies go about in which that is
+        corrected. None compares with the MANO_RIGHT.pkl in the same folder: a corrected file is
+        left as it is; without that file, or where the two are not alike, the left one is taken
+        for the published one and negated. True always negates, False never.
 
     Returns:
       The HandModel, in float32.
@@ -71,8 +78,8 @@ def load_hand(
                 raise FileFormatError(f"{path}: is not the {side} hand; pass the other side")
             arrays, parents = _read_mano(path)
             name = path.name
-            if side == "left" and fix_left_shapedirs:
-                arrays["shapedirs"][:, 0, :] *= -1
+            if side == "left" and _to_be_fixed(arrays["shapedirs"], path, fix_left_shapedirs):
+                arrays["shapedirs"][:, 0] *= -1
     if downsampling:
         arrays["coarse"] = read_downsampling(downsampling)
     elif "coarse" not in arrays:
@@ -144,9 +151,12 @@ def _read_mano(path: Path) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
         raise FileFormatError(f"{path}: field kintree_table is {tree.shape}; {_REMEDY}")
     # The wrist's parent is written as 2^32 - 1.
     parents = tuple(int(p) if p < len(PARENTS) else -1 for p in tree[0].astype(np.int64))
+    shapedirs = field("shapedirs")
+    if shapedirs.ndim != 3 or shapedirs.shape[1] != 3:
+        raise FileFormatError(f"{path}: field shapedirs is {shapedirs.shape}; {_REMEDY}")
     arrays = {
         "v_template": field("v_template"),
-        "shapedirs": np.array(field("shapedirs")[..., :10]),
+        "shapedirs": np.array(shapedirs[..., :10], np.float64),
         "posedirs": field("posedirs"),
         "joint_regressor": field("J_regressor"),
         "weights": field("weights"),
@@ -155,6 +165,25 @@ def _read_mano(path: Path) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
         "faces": field("f"),
     }
     return arrays, parents
+
+
+def _to_be_fixed(left: np.ndarray, path: Path, wish: bool | None) -> bool:
+    """Whether the x of a left pickle's shape directions is to be negated.
+
+    A mirror image's x moves the other way; the published left file's moves like the right hand's.
+    A MANO_RIGHT.pkl that is absent, damaged or of another model tells nothing.
+    """
+    if wish is not None:
+        return wish
+    neighbour = path.with_name("MANO_RIGHT.pkl")
+    try:
+        right = _read_mano(neighbour)[0]["shapedirs"]
+    except FileFormatError:
+        return True
+    if left.shape != right.shape:
+        return True
+    a, b = left[:, 0].ravel(), right[:, 0].ravel()
+    return not a @ b < -_ALIKE * np.linalg.norm(a) * np.linalg.norm(b)
 
 
 def _plain(value: Any, path: Path, key: str) -> Any:

@@ -67,6 +67,53 @@ def test_left_file_gets_the_sign_of_its_shape_directions(folder):
         load_hand(folder / "MANO_LEFT.pkl", side="right")
 
 
+FLIP = np.array([-1.0, 1.0, 1.0])
+
+
+def _write_hands(folder, left_shapedirs, right_shapedirs=None):
+    """MANO_LEFT.pkl, the mirror image of the fake hand, with these directions, and a right one."""
+    left = FIELDS | {"v_template": FIELDS["v_template"] * FLIP, "shapedirs": left_shapedirs}
+    (folder / "MANO_LEFT.pkl").write_bytes(mano_files.python2_mano(left))
+    if right_shapedirs is not None:
+        right = mano_files.python2_mano(FIELDS | {"shapedirs": right_shapedirs})
+        (folder / "MANO_RIGHT.pkl").write_bytes(right)
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+@pytest.mark.parametrize("name", ["", "MANO_LEFT.pkl"])
+def test_left_hand_is_the_right_one_mirrored_whichever_left_file_there_is(
+    tmp_path, corrected, name
+):
+    """As published its directions are the right hand's; corrected they are mirrored: a law."""
+    directions = FIELDS["shapedirs"]
+    _write_hands(tmp_path, directions * FLIP[:, None] if corrected else directions, directions)
+    betas = np.linspace(-2, 2, 10)
+    left = load_hand(tmp_path / name, side="left").with_shape(betas)
+    right = load_hand(tmp_path).with_shape(betas)
+    np.testing.assert_allclose(left.vertices, right.vertices * FLIP, atol=1e-6)
+
+
+@pytest.mark.parametrize("right", ["absent", "damaged", "another model"])
+def test_left_file_alone_is_taken_for_the_published_one(tmp_path, right):
+    directions = FIELDS["shapedirs"]
+    other = np.random.default_rng(5).normal(size=directions.shape)
+    _write_hands(tmp_path, directions, other if right == "another model" else None)
+    if right == "damaged":
+        (tmp_path / "MANO_RIGHT.pkl").write_bytes(b"<html>please log in</html>")
+    left = load_hand(tmp_path, side="left")
+    np.testing.assert_allclose(left.shapedirs, directions * FLIP[:, None], atol=1e-7)
+
+
+@pytest.mark.parametrize("fix", [True, False])
+def test_argument_beats_the_comparison(tmp_path, fix):
+    directions = FIELDS["shapedirs"]
+    for of_left in (directions, directions * FLIP[:, None]):
+        _write_hands(tmp_path, of_left, directions)
+        left = load_hand(tmp_path, side="left", fix_left_shapedirs=fix)
+        expected = of_left * FLIP[:, None] if fix else of_left
+        np.testing.assert_allclose(left.shapedirs, expected, atol=1e-7)
+
+
 def test_saved_hand_loads_back(tmp_path, folder):
     hand = load_hand(folder)
     save_hand(tmp_path / "mine.npz", hand)
@@ -140,6 +187,8 @@ BAD = {
     "field is text": (_changed(f="faces"), "f holds no numbers"),
     "wrong shape": (_changed(posedirs=np.zeros((778, 3, 207))), "posedirs"),
     "wrong vertices": (_changed(v_template=np.zeros((6890, 3))), "v_template"),
+    "no directions": (_changed(shapedirs=np.ones(())), "shapedirs"),
+    "flat directions": (_changed(shapedirs=np.zeros((778, 30))), "shapedirs"),
     "nan": (_with("shapedirs", (5, 1, 2), np.nan), "shapedirs"),
     "face out of range": (_with("f", (0, 0), 778), "faces"),
     "parents in a ring": (_with("kintree_table", (0, 3), 9), "parents"),
