@@ -36,8 +36,8 @@ def coarse_matrix(v_template: ArrayLike, n: int = COARSE_VERTICES) -> np.ndarray
     return matrix
 
 
-def csc_to_dense(value: StandIn, name: str | Path, field: str) -> np.ndarray:
-    """Turn the stand-in of a scipy csc_matrix into an array.
+def sparse_to_dense(value: StandIn, name: str | Path, field: str) -> np.ndarray:
+    """Turn the stand-in of a scipy csc_matrix or csr_matrix into an array.
 
     Args:
       value: StandIn with state data, indices, indptr, _shape.
@@ -56,13 +56,16 @@ def csc_to_dense(value: StandIn, name: str | Path, field: str) -> np.ndarray:
         rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
         if rows < 1 or columns < 1 or rows * columns > 1 << 22:
             raise ValueError(f"a matrix of {rows} x {columns}")
+        by_row = value.kind == "csr_matrix"
         counts: np.ndarray = np.diff(indptr.astype(np.int64))
-        if len(counts) != columns or counts.min() < 0 or counts.sum() != len(data):
-            raise ValueError("its column pointers do not fit its data")
+        lines = rows if by_row else columns
+        if len(counts) != lines or counts.min() < 0 or counts.sum() != len(data):
+            raise ValueError("its row or column pointers do not fit its data")
         if indices.min(initial=0) < 0:
-            raise ValueError("a negative row")
+            raise ValueError("a negative row or column")
+        line = np.repeat(np.arange(lines), counts)
         dense = np.zeros((rows, columns))
-        np.add.at(dense, (indices, np.repeat(np.arange(columns), counts)), data)
+        np.add.at(dense, (line, indices) if by_row else (indices, line), data)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise FileFormatError(f"{name}: {field} is no sparse matrix: {error}") from error
     return dense
@@ -104,7 +107,7 @@ def read_downsampling(path: str | Path) -> np.ndarray:
     if dtype.hasobject:
         value = read_pickle_bytes(data[stream.tell() :], "mano", f"{path}, field D")
         value = value[0] if isinstance(value, list) and value else value
-        matrix = csc_to_dense(value, path, "D") if isinstance(value, StandIn) else None
+        matrix = sparse_to_dense(value, path, "D") if isinstance(value, StandIn) else None
     else:
         matrix = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     shape = (COARSE_VERTICES, MESH_VERTICES)

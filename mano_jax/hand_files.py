@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from mano_jax.coarse import COARSE_VERTICES, coarse_matrix, csc_to_dense, read_downsampling
+from mano_jax.coarse import COARSE_VERTICES, coarse_matrix, read_downsampling, sparse_to_dense
 from mano_jax.errors import FileFormatError
 from mano_jax.model import HandModel
 from mano_jax.pickle_reader import StandIn, read_pickle
@@ -190,8 +190,8 @@ def _plain(value: Any, path: Path, key: str) -> Any:
     """The array inside a chumpy or scipy stand-in."""
     if not isinstance(value, StandIn):
         return value
-    if value.kind == "csc_matrix":
-        return csc_to_dense(value, path, key)
+    if value.kind in ("csc_matrix", "csr_matrix"):
+        return sparse_to_dense(value, path, key)
     try:
         if value.kind == "Ch":
             return value.state["x"]

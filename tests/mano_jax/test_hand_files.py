@@ -5,10 +5,13 @@ import pickle
 import mano_files
 import numpy as np
 import pytest
+import scipy.sparse
 from fake_mano import make_fake_mano
 
 import mano_jax
 from mano_jax import FileFormatError, load_hand, save_hand
+from mano_jax.coarse import sparse_to_dense
+from mano_jax.pickle_reader import StandIn
 
 FIELDS = make_fake_mano()
 
@@ -48,6 +51,22 @@ def test_python2_pickle_with_chumpy_and_scipy_loads(folder):
 def test_python3_pickle_loads(tmp_path):
     path = tmp_path / "MANO_RIGHT.pkl"
     path.write_bytes(pickle.dumps({k: v for k, v in FIELDS.items() if k != "D_idx"}, 4))
+    _assert_is_fake(load_hand(path))
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+def test_python2_pickle_of_every_protocol_loads(tmp_path, protocol):
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(mano_files.python2_mano(FIELDS, protocol=protocol))
+    _assert_is_fake(load_hand(path))
+
+
+@pytest.mark.parametrize("dumps", [pickle.dumps, mano_files.numpy1_bytes], ids=["numpy2", "numpy1"])
+@pytest.mark.parametrize("sparse", [scipy.sparse.csc_matrix, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize("protocol", range(6))
+def test_file_without_chumpy_loads(tmp_path, protocol, sparse, dumps):
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(dumps(mano_files.clean_mano(FIELDS, sparse), protocol))
     _assert_is_fake(load_hand(path))
 
 
@@ -208,22 +227,22 @@ def test_bad_mano_file_is_one_clear_error(tmp_path, case):
     assert "\n" not in message and "mano.is.tue.mpg.de" in message
 
 
-def test_damaged_sparse_matrix_is_refused(tmp_path):
-    import mano_jax.coarse as coarse
-    from mano_jax.pickle_reader import StandIn
-
-    good = mano_files.csc_state(FIELDS["J_regressor"])
-    dense = coarse.csc_to_dense(StandIn("csc_matrix", good), "x", "J")
+@pytest.mark.parametrize("kind", ["csc_matrix", "csr_matrix"])
+def test_damaged_sparse_matrix_is_refused(kind):
+    made = getattr(scipy.sparse, kind)(FIELDS["J_regressor"])
+    good = {k: getattr(made, k) for k in ("data", "indices", "indptr")} | {"_shape": made.shape}
+    dense = sparse_to_dense(StandIn(kind, good), "x", "J")
     np.testing.assert_array_equal(dense, FIELDS["J_regressor"])
     for change in (
         {"_shape": (1 << 40, 778)},
+        {"_shape": (778, 16)},
         {"indptr": good["indptr"] * 1000000},
-        {"indices": good["indices"] - 17},
-        {"indices": good["indices"] + 1},
+        {"indices": good["indices"] - 778},
+        {"indices": good["indices"] + 778},
         {"data": None},
     ):
         with pytest.raises(FileFormatError, match="x: J"):
-            coarse.csc_to_dense(StandIn("csc_matrix", good | change), "x", "J")
+            sparse_to_dense(StandIn(kind, good | change), "x", "J")
 
 
 def test_absent_files_and_bad_npz(tmp_path):
