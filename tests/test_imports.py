@@ -50,7 +50,7 @@ def files(package):
 
 
 def arrows():
-    """{module of amvur_jax: those that it imports}, by dotted names."""
+    """{module of amvur_jax: those that it imports, not for their types alone}, by dotted names."""
     modules = {}
     for path in files("amvur_jax"):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -58,7 +58,11 @@ def arrows():
     found = {}
     for module, path in modules.items():
         found[module] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("amvur_jax."):
                 whole = {f"{node.module}.{alias.name}" for alias in node.names}
                 found[module] |= (whole & modules.keys()) or ({node.module} & modules.keys())

@@ -29,7 +29,7 @@ class Augmentation:
     occlusion: float = 0.0
     mirror_left: bool = True
 
-    def check(self, where):
+    def check(self, where: str) -> None:
         """Raise a UserError that names the field where a number makes no sense."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -39,7 +39,7 @@ class Augmentation:
                     f"{where}.{field.name}: {value} is out of range; give 0 (off) to {top or 1e3:g}"
                 )
 
-    def exceeds(self, reach):
+    def exceeds(self, reach: "Augmentation") -> str | None:
         """The first geometric field that is larger than in another Augmentation, or None."""
         return next((n for n in GEOMETRIC if getattr(self, n) > getattr(reach, n)), None)
 
@@ -61,7 +61,7 @@ class View(NamedTuple):
 STILL = View(0.0, 1.0, np.zeros(2))
 
 
-def draw_view(rng, augmentation):
+def draw_view(rng: np.random.Generator, augmentation: Augmentation) -> View:
     """Draw the geometric changes of one sample."""
     turn, zoom, *shift = rng.uniform(-1, 1, 4)
     return View(
@@ -71,7 +71,7 @@ def draw_view(rng, augmentation):
     )
 
 
-def recolor(image, rng, strength):
+def recolor(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Change brightness, contrast, saturation and white balance.
 
     Args:
@@ -90,7 +90,7 @@ def recolor(image, rng, strength):
     return cv2.transform(image, np.column_stack([matrix, np.full(3, offset)]))
 
 
-def occlude(image, rng, points):
+def occlude(image: np.ndarray, rng: np.random.Generator, points: np.ndarray) -> None:
     """Draw one patch over a part of the hand; the labels stay: the hand is behind it.
 
     Args:

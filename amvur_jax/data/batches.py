@@ -1,18 +1,26 @@
 """Batches of samples, read ahead by threads or by processes, the same whichever it is."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import grain
 import numpy as np
 from absl import flags, logging
 
 from amvur_jax.data.augment import Augmentation
-from amvur_jax.data.mixture import as_mixture
+from amvur_jax.data.frame import Dataset
+from amvur_jax.data.mixture import Mixture, as_mixture
 from amvur_jax.data.sample import empty_sample, make_sample
 from amvur_jax.data.views import Cached
 from amvur_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import jax
 
 # Ready batches that wait in memory: enough to hide a slow read, no more.
 _BATCHES_AHEAD = 3
@@ -20,18 +28,18 @@ _CACHE_BYTES = 2 << 30
 
 
 def train_batches(
-    data,
-    size,
-    batch_size,
-    seed,
-    start_step=0,
-    workers=0,
-    augmentation=None,
-    cache=False,
-    strict=False,
-    process_index=0,
-    process_count=1,
-):
+    data: Dataset | Mixture,
+    size: int,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    workers: int = 0,
+    augmentation: Augmentation | None = None,
+    cache: bool = False,
+    strict: bool = False,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> TrainBatches:
     """Endless training batches, each epoch in a new order; batches may span two epochs.
 
     What step n holds depends on the data, the batch size, the seed and n alone: neither on the
@@ -70,7 +78,7 @@ def train_batches(
     # The position is counted before the slices, so it is that of the whole run.
     samples = mixture.order(seed).map_with_index(sample)
 
-    def start(step):
+    def start(step: int) -> Iterator[dict[str, np.ndarray]]:
         # Processes have neighbouring parts: a batch put together is in the order of one process alone.
         parts = samples[step * batch_size :].batch(batch_size // process_count)
         return _ahead(parts[process_index::process_count], workers)
@@ -89,25 +97,31 @@ class TrainBatches:
       step: the next batch.
     """
 
-    def __init__(self, start, mixture, key, step):
+    def __init__(
+        self,
+        start: Callable[[int], Iterator[dict[str, np.ndarray]]],
+        mixture: Mixture,
+        key: dict[str, Any],
+        step: int,
+    ) -> None:
         self._start, self._mixture, self._key, self._step = start, mixture, key, step
-        self._iterator = None
+        self._iterator: Iterator[dict[str, np.ndarray]] | None = None
 
-    def __iter__(self):
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self):
+    def __next__(self) -> dict[str, np.ndarray]:
         if self._iterator is None:
             self._iterator = self._start(self._step)
         batch = next(self._iterator)
         self._step += 1
         return batch
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         """Where the iterator is: a small dict, ready for JSON."""
         return {"step": self._step, **self._key}
 
-    def set_state(self, state):
+    def set_state(self, state: Mapping[str, Any]) -> None:
         """Go to where an iterator over the same data was, with any number of workers.
 
         Args:
@@ -125,19 +139,21 @@ class TrainBatches:
         self.close()
         self._step = state["step"]
 
-    def names(self, batch):
+    def names(self, batch: Mapping[str, np.ndarray | jax.Array]) -> list[str]:
         """What the frames of a batch are called, as ROOT: NAME where there are several data sets."""
         return self._mixture.names(batch["source"], batch["index"])
 
-    def close(self):
+    def close(self) -> None:
         """Stop the workers; the next batch starts them again."""
         if self._iterator is not None:
             with contextlib.suppress(AttributeError):
-                self._iterator.close()
+                self._iterator.close()  # type: ignore[attr-defined]  # where it has it
         self._iterator = None
 
 
-def evaluation_batches(dataset, size, batch_size, workers=0):
+def evaluation_batches(
+    dataset: Dataset, size: int, batch_size: int, workers: int = 0
+) -> Iterator[dict[str, np.ndarray]]:
     """The whole dataset once, in its own order, without jitter.
 
     Args:
@@ -161,11 +177,18 @@ def evaluation_batches(dataset, size, batch_size, workers=0):
 class _Sample:
     """Position and (source, frame) to sample; a class, so that it travels to other processes."""
 
-    def __init__(self, datasets, size, seed, augmentation, strict):
+    def __init__(
+        self,
+        datasets: tuple[Dataset, ...],
+        size: int,
+        seed: int,
+        augmentation: Augmentation,
+        strict: bool,
+    ) -> None:
         self._datasets, self._size, self._seed = datasets, size, seed
         self._augmentation, self._strict = augmentation, strict
 
-    def __call__(self, position, place):
+    def __call__(self, position: int, place: tuple[int, int]) -> dict[str, Any]:
         source, i = place
         rng = np.random.default_rng((self._seed, position))
         try:
@@ -180,16 +203,16 @@ class _Sample:
 
 
 class _EvaluationSample:
-    def __init__(self, dataset, size):
+    def __init__(self, dataset: Dataset, size: int) -> None:
         self._dataset, self._size = dataset, size
 
-    def __call__(self, i):
+    def __call__(self, i: int) -> dict[str, Any]:
         last = len(self._dataset) - 1
         values = make_sample(self._dataset.frame(min(i, last)), self._size)
         return values | {"valid": np.bool_(i <= last)}
 
 
-def _ahead(batches, workers):
+def _ahead(batches: grain.MapDataset, workers: int) -> Iterator[dict[str, np.ndarray]]:
     """Read a MapDataset of batches ahead."""
     threads = 1 if workers else min(os.cpu_count() or 1, 16)
     options = grain.ReadOptions(

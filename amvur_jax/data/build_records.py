@@ -4,6 +4,8 @@ Everything is written into OUTPUT.partial, each shard in one step, and the folde
 is whole: an interrupted build is gone on with by the same command, and no reader takes it for a set.
 """
 
+from __future__ import annotations
+
 import collections
 import concurrent.futures
 import dataclasses
@@ -13,7 +15,9 @@ import multiprocessing
 import os
 import re
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -21,6 +25,7 @@ from tqdm import tqdm
 
 from amvur_jax.data.augment import GEOMETRIC, Augmentation
 from amvur_jax.data.crop import JITTER_SIGMAS, SHOWN, SIDE_RANGE, crop_box, unit
+from amvur_jax.data.frame import Dataset, Frame
 from amvur_jax.data.frame_checks import mesh_error_mm, problem
 from amvur_jax.data.open import open_dataset, splits_of
 from amvur_jax.data.readers import records
@@ -28,6 +33,11 @@ from amvur_jax.data.readers.kinematics import KinematicChain, hand_id
 from amvur_jax.data.readers.records import SUMMARY, UNFINISHED
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_whole
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
+    from mano_jax import HandModel
 
 # What a set is good for unless the flags say otherwise: any turn, and crops a fifth larger.
 REACH = Augmentation(jitter_px=5.0, rotation=180.0, scale=0.2, shift=0.0)
@@ -54,7 +64,14 @@ class Settings:
     strict: bool = False
 
 
-def build(layout, source, output, hand, settings=Settings(), workers=0):
+def build(
+    layout: str,
+    source: str | Path,
+    output: str | Path,
+    hand: HandModel,
+    settings: Settings = Settings(),
+    workers: int = 0,
+) -> dict[str, dict[str, Any]]:
     """Build all splits of a data set.
 
     Args:
@@ -96,7 +113,7 @@ def build(layout, source, output, hand, settings=Settings(), workers=0):
     return report
 
 
-def region(frame, reach):
+def region(frame: Frame, reach: Augmentation) -> tuple[int, int, int, int]:
     """The part of the picture that any crop of an augmentation within `reach` can show.
 
     Args:
@@ -125,7 +142,7 @@ def region(frame, reach):
     return int(x1), int(y1), int(x2), int(y2)
 
 
-def stored(frame, path, settings):
+def stored(frame: Frame, path: Path, settings: Settings) -> tuple[Frame, bytes]:
     """A frame as it is stored.
 
     Args:
@@ -143,11 +160,11 @@ def stored(frame, path, settings):
         return frame, path.read_bytes()
     part = np.ascontiguousarray(frame.image[y1:y2, x1:x2, ::-1])
     _, data = cv2.imencode(".jpg", part, [cv2.IMWRITE_JPEG_QUALITY, settings.quality])
-    kept = dataclasses.replace(frame, origin=(x1, y1), full_size=tuple(frame.size))
+    kept = dataclasses.replace(frame, origin=(x1, y1), full_size=frame.size)
     return kept, data.tobytes()
 
 
-def _check_hand(dataset, chain, hand):
+def _check_hand(dataset: Dataset, chain: KinematicChain, hand: HandModel) -> None:
     """Tell a wrong hand model from wrong frames before an hour of skipping all of them."""
     errors_mm = []
     for i in np.unique(np.linspace(0, len(dataset) - 1, _PROBES).astype(int)):
@@ -163,7 +180,14 @@ def _check_hand(dataset, chain, hand):
         )
 
 
-def _claim(output, partial, layout, datasets, hand, settings):
+def _claim(
+    output: Path,
+    partial: Path,
+    layout: str,
+    datasets: Mapping[str, Dataset],
+    hand: HandModel,
+    settings: Settings,
+) -> None:
     """Make the folder ours, or find that it is; touch nothing that is not."""
     if output.exists():
         raise UserError(
@@ -187,14 +211,16 @@ def _claim(output, partial, layout, datasets, hand, settings):
     write_whole(marker, text.encode())
 
 
-def _shards(dataset, settings):
+def _shards(dataset: Dataset, settings: Settings) -> list[range]:
     """The frames of each shard."""
     count = -(-len(dataset) // settings.shard_frames)
     bounds = np.linspace(0, len(dataset), count + 1).astype(int)
     return [range(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def _build_shards(partial, dataset, chain, settings, workers):
+def _build_shards(
+    partial: Path, dataset: Dataset, chain: KinematicChain, settings: Settings, workers: int
+) -> None:
     shards = _shards(dataset, settings)
     waiting = [n for n in range(len(shards)) if not _done_path(partial, dataset, n).is_file()]
     total = len(dataset)
@@ -227,20 +253,26 @@ def _build_shards(partial, dataset, chain, settings, workers):
         pool.shutdown(cancel_futures=True)
 
 
-_WORK = {}  # of one process of the pool
+_WORK: dict[str, Any] = {}  # of one process of the pool
 
 
-def _begin(partial, dataset, chain, settings, counter):
+def _begin(
+    partial: Path,
+    dataset: Dataset,
+    chain: KinematicChain,
+    settings: Settings,
+    counter: Synchronized[int],
+) -> None:
     cv2.setNumThreads(1)  # the processes are the parallelism
     _WORK.update(partial=partial, dataset=dataset, chain=chain, settings=settings, counter=counter)
 
 
-def _build_shard(number):
+def _build_shard(number: int) -> None:
     dataset, settings = _WORK["dataset"], _WORK["settings"]
     shards = _shards(dataset, settings)
     kept, skipped = [], []
 
-    def encoded():
+    def encoded() -> Iterator[bytes]:
         for i in shards[number]:
             try:
                 frame = dataset.frame(i)
@@ -266,11 +298,11 @@ def _build_shard(number):
     write_whole(_done_path(_WORK["partial"], dataset, number), note.encode())
 
 
-def _done_path(partial, dataset, number):
+def _done_path(partial: Path, dataset: Dataset, number: int) -> Path:
     return partial / "done" / f"{dataset.split}-{number:05d}.json"
 
 
-def _finish_split(partial, dataset, settings):
+def _finish_split(partial: Path, dataset: Dataset, settings: Settings) -> dict[str, Any]:
     shards = _shards(dataset, settings)
     notes = [json.loads(_done_path(partial, dataset, n).read_text()) for n in range(len(shards))]
     kept = [i for note in notes for i in note["kept"]]
@@ -289,7 +321,14 @@ def _finish_split(partial, dataset, settings):
     return {"frames": len(kept), "skipped": skipped, "lengths": lengths}
 
 
-def _publish(partial, output, layout, hand, settings, report):
+def _publish(
+    partial: Path,
+    output: Path,
+    layout: str,
+    hand: HandModel,
+    settings: Settings,
+    report: dict[str, dict[str, Any]],
+) -> None:
     splits = {}
     for split, entry in report.items():
         lengths = entry.pop("lengths")
@@ -316,7 +355,7 @@ def _publish(partial, output, layout, hand, settings, report):
     os.replace(partial, output)
 
 
-def summary_text(report):
+def summary_text(report: Mapping[str, Mapping[str, Any]]) -> str:
     """What was built and what was left out, with one example of each reason."""
     lines = []
     for split, entry in report.items():

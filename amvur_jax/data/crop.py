@@ -7,6 +7,7 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Lengths of the published crop, px of a picture of 640 x 480; in proportion for others, see `unit`.
 PADDING = 10.0
@@ -17,7 +18,7 @@ JITTER_SIGMAS = 3.0
 SHOWN = 200.0 / 224.0
 
 
-def unit(image_size):
+def unit(image_size: tuple[int, int]) -> float:
     """How many pixels of a picture are one of 640 x 480: all that is given in the latter goes by it.
 
     Args:
@@ -26,7 +27,12 @@ def unit(image_size):
     return max(max(image_size) / 640, min(image_size) / 480)
 
 
-def crop_box(box, image_size, rng=None, jitter_px=5.0):
+def crop_box(
+    box: ArrayLike,
+    image_size: tuple[int, int],
+    rng: np.random.Generator | None = None,
+    jitter_px: float = 5.0,
+) -> tuple[np.ndarray, float, bool]:
     """Place the square crop about a hand.
 
     Args:
@@ -65,11 +71,11 @@ def crop_box(box, image_size, rng=None, jitter_px=5.0):
     return np.array([x, y]), SHOWN * _bounded(4 * half, pixel), True
 
 
-def _bounded(side, pixel):
+def _bounded(side: float, pixel: float) -> float:
     return min(max(side, SIDE_RANGE[0] * pixel), SIDE_RANGE[1] * pixel)
 
 
-def crop_matrix(centre, side, size, angle=0.0):
+def crop_matrix(centre: ArrayLike, side: float, size: int, angle: float = 0.0) -> np.ndarray:
     """The affine map A from image pixels to crop pixels; K_crop = A K.
 
     Args:
@@ -87,7 +93,7 @@ def crop_matrix(centre, side, size, angle=0.0):
     return np.array([[c, -s, half - c * x + s * y], [s, c, half - s * x - c * y], [0.0, 0.0, 1.0]])
 
 
-def whole_image_box(image_size):
+def whole_image_box(image_size: tuple[int, int]) -> np.ndarray:
     """The box whose crop is the largest square about the middle of the image.
 
     Args:
@@ -101,7 +107,7 @@ def whole_image_box(image_size):
     return np.concatenate([size / 2 - half, size / 2 + half])
 
 
-def crop_image(image, A, size):
+def crop_image(image: np.ndarray, A: np.ndarray, size: int) -> np.ndarray:
     """Cut the crop out of the image: bilinear, black outside, smoothed first where it shrinks.
 
     Args:

@@ -3,13 +3,15 @@
 import numpy as np
 
 from amvur_jax.data.crop import crop_box
+from amvur_jax.data.frame import Frame
+from amvur_jax.data.readers.kinematics import KinematicChain
 from mano_jax.topology import MODEL_TO_HO3D
 
 # Of labels that were made from the same MANO parameters; another hand model is centimetres off.
 LARGEST_MM = 5.0
 
 
-def problem(frame, chain):
+def problem(frame: Frame, chain: KinematicChain) -> str | None:
     """What is wrong with a frame.
 
     Args:
@@ -37,10 +39,12 @@ def problem(frame, chain):
     return None
 
 
-def mesh_error_mm(frame, chain):
+def mesh_error_mm(frame: Frame, chain: KinematicChain) -> float:
     """Largest distance of the 16 joints of the chain from their labels, mm.
 
     The tips are left out: each user of MANO takes other vertices for them.
     """
-    joints = chain.joints(frame.pose, frame.betas) + frame.trans
-    return 1e3 * np.linalg.norm(joints - frame.joints_cam[MODEL_TO_HO3D][:16], axis=1).max()
+    # The ignores: only frames that have these labels come here.
+    joints = chain.joints(frame.pose, frame.betas) + frame.trans  # type: ignore[arg-type]
+    target = frame.joints_cam[MODEL_TO_HO3D][:16]  # type: ignore[index]
+    return 1e3 * np.linalg.norm(joints - target, axis=1).max()

@@ -1,10 +1,20 @@
 """Several data sets in one run, each with its share of the samples."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import grain
 
+from amvur_jax.data.augment import Augmentation
+from amvur_jax.data.frame import Dataset
 from amvur_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,13 +26,13 @@ class Mixture:
       weights: one positive number each; None = as many frames of each as it has.
     """
 
-    datasets: tuple
-    weights: tuple | None = None
+    datasets: tuple[Dataset, ...]
+    weights: tuple[float, ...] | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(len(d) for d in self.datasets)
 
-    def order(self, seed):
+    def order(self, seed: int) -> grain.MapDataset:
         """An endless grain.MapDataset of (source, frame), each source shuffled anew every epoch."""
         orders = [
             # (seed, source) in 32 bits: with one source the seed itself.
@@ -35,11 +45,11 @@ class Mixture:
         total = sum(weights)
         return grain.MapDataset.mix(orders, [w / total for w in weights])
 
-    def map(self, function):
+    def map(self, function: Callable[[Dataset], Dataset]) -> Mixture:
         """The mixture with another data set in the place of each."""
         return dataclasses.replace(self, datasets=tuple(map(function, self.datasets)))
 
-    def names(self, sources, indices):
+    def names(self, sources: np.ndarray | jax.Array, indices: np.ndarray | jax.Array) -> list[str]:
         """What frames are called, as ROOT: NAME where there are several data sets."""
         several = len(self.datasets) > 1
         found = []
@@ -49,7 +59,7 @@ class Mixture:
             found.append(f"{dataset.root}: {name}" if several else name)
         return found
 
-    def check_reach(self, augmentation):
+    def check_reach(self, augmentation: Augmentation) -> None:
         """Raise a UserError where built records do not hold what the augmentation can reach."""
         for dataset in self.datasets:
             reach = dataset.reach
@@ -62,12 +72,12 @@ class Mixture:
                 )
 
 
-def as_mixture(data):
+def as_mixture(data: Dataset | Mixture) -> Mixture:
     """A Mixture as it is, a data set as a mixture of one."""
     return data if isinstance(data, Mixture) else Mixture((data,))
 
 
-def _range(source, count):
+def _range(source: int, count: int) -> grain.MapDataset:
     return grain.MapDataset.range(count).map(_Place(source))
 
 
@@ -75,5 +85,5 @@ def _range(source, count):
 class _Place:
     source: int
 
-    def __call__(self, i):
+    def __call__(self, i: int) -> tuple[int, int]:
         return self.source, i

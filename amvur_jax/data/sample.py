@@ -1,10 +1,14 @@
 """What one training or evaluation step gets to see of a frame: a dict of numpy arrays."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from amvur_jax.data.augment import STILL, Augmentation, draw_view, occlude, recolor
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
-from amvur_jax.data.frame import project
+from amvur_jax.data.frame import Frame, project
 from amvur_jax.data.readers.kinematics import turned
 
 _PLAIN = Augmentation()
@@ -13,7 +17,12 @@ _FLIP = np.array([-1.0, 1.0, 1.0])
 _FLIP_ROTATION = np.array([1.0, -1.0, -1.0])
 
 
-def make_sample(frame, size, rng=None, augmentation=_PLAIN):
+def make_sample(
+    frame: Frame,
+    size: int,
+    rng: np.random.Generator | None = None,
+    augmentation: Augmentation = _PLAIN,
+) -> dict[str, Any]:
     """Crop a frame and express its labels in the crop.
 
     One affine map A of the picture and one rigid map R of the camera frame about its centre belong
@@ -60,7 +69,7 @@ def make_sample(frame, size, rng=None, augmentation=_PLAIN):
     image = crop_image(frame.image, A @ _shift(frame.origin), size)
     if rng is not None:
         image = _change_pixels(image, rng, augmentation, joints_px if valid else None)
-    arrays = {
+    arrays: dict[str, ArrayLike] = {
         "K": K,
         "crop": A,
         "joints_2d": joints_px / size if valid else np.zeros((21, 2)),
@@ -76,7 +85,7 @@ def make_sample(frame, size, rng=None, augmentation=_PLAIN):
     return _as_float32(arrays) | {"image": image, "index": np.int32(frame.index)}
 
 
-def empty_sample(index, size):
+def empty_sample(index: int, size: int) -> dict[str, Any]:
     """The sample of a frame that cannot be read: black, and nothing to learn from it."""
     shapes = {"K": (3, 3), "crop": (3, 3), "joints_2d": (21, 2), "joints_valid": (21,)}
     shapes |= {"joints_cam": (21, 3), "wrist_cam": (3,), "betas": (10,), "pose": (48,)}
@@ -87,7 +96,7 @@ def empty_sample(index, size):
     return _as_float32(arrays) | {"image": image, "index": np.int32(index)}
 
 
-def _moved_mesh(frame, angle, mirror):
+def _moved_mesh(frame: Frame, angle: float, mirror: bool) -> dict[str, np.ndarray]:
     if frame.pose is None:
         return {"pose": np.zeros(48), "trans": np.zeros(3)}
     pose, trans, root = frame.pose, frame.trans, frame.root_cam
@@ -99,10 +108,15 @@ def _moved_mesh(frame, angle, mirror):
         pose = np.concatenate([turned(quaternion, pose[:3]), pose[3:]])
         # The mesh turns about its wrist J0 + trans, the camera frame about the camera.
         trans = trans + _turn(angle) @ root - root
-    return {"pose": pose, "trans": trans}
+    return {"pose": pose, "trans": trans}  # type: ignore[dict-item]  # a pose has its trans
 
 
-def _change_pixels(image, rng, augmentation, joints_px):
+def _change_pixels(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
+    joints_px: np.ndarray | None,
+) -> np.ndarray:
     if augmentation.color:
         image = recolor(image, rng, augmentation.color)
     if augmentation.occlusion and rng.random() < augmentation.occlusion and joints_px is not None:
@@ -110,18 +124,18 @@ def _change_pixels(image, rng, augmentation, joints_px):
     return image
 
 
-def _turn(angle):
+def _turn(angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
-def _shift(origin):
+def _shift(origin: tuple[int, int]) -> np.ndarray:
     return np.array([[1.0, 0.0, origin[0]], [0.0, 1.0, origin[1]], [0.0, 0.0, 1.0]])
 
 
-def _or_zeros(value, shape):
+def _or_zeros(value: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
     return np.zeros(shape) if value is None else value
 
 
-def _as_float32(arrays):
+def _as_float32(arrays: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float32) for name, value in arrays.items()}

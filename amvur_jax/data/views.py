@@ -3,10 +3,18 @@
 What a view does not change is the data set's, so that every view is a data set (frame.Dataset) itself.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amvur_jax.data.frame import Dataset, Frame
 
 # Which labels of a data set are used: the others are taken off its frames.
 LABELS = ("all", "3d", "2d")
@@ -19,25 +27,25 @@ class View:
       dataset: a frame.Dataset.
     """
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self.root, self.split, self.layout = dataset.root, dataset.split, dataset.layout
         self.reach, self.left_out = dataset.reach, dataset.left_out
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._dataset)
 
     @property
-    def names(self):
+    def names(self) -> Sequence[str]:
         """What the frames are called."""
         return self._dataset.names
 
     @property
-    def ground_truth(self):
+    def ground_truth(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The frames' (joints_cam, vertices_cam), or None."""
         return self._dataset.ground_truth
 
-    def frame(self, i):
+    def frame(self, i: int) -> Frame:
         """The frame; its `index` is that of the data set below."""
         return self._dataset.frame(i)
 
@@ -50,25 +58,25 @@ class Chosen(View):
       indices: which of its frames, integers.
     """
 
-    def __init__(self, dataset, indices):
+    def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
         super().__init__(dataset)
         self.indices = indices
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
     @functools.cached_property
-    def names(self):
+    def names(self) -> list[str]:
         """What the frames are called."""
         return [self._dataset.names[i] for i in self.indices]
 
     @property
-    def ground_truth(self):
+    def ground_truth(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The frames' (joints_cam, vertices_cam), or None."""
         truth = self._dataset.ground_truth
         return truth and tuple(part[np.asarray(self.indices)] for part in truth)
 
-    def frame(self, i):
+    def frame(self, i: int) -> Frame:
         """The frame; its `index` is that of the data set below."""
         return self._dataset.frame(int(self.indices[i]))
 
@@ -76,14 +84,14 @@ class Chosen(View):
 class Share(Chosen):
     """Every `step`-th frame from `start` on: what one process predicts."""
 
-    def __init__(self, dataset, start, step):
+    def __init__(self, dataset: Dataset, start: int, step: int) -> None:
         super().__init__(dataset, range(start, len(dataset), step))
 
 
 class Subset(Chosen):
     """Evenly spread frames, in the data set's order: `count` of them, or with 0 all."""
 
-    def __init__(self, dataset, count=0):
+    def __init__(self, dataset: Dataset, count: int = 0) -> None:
         count = min(count or len(dataset), len(dataset))
         super().__init__(dataset, np.linspace(0, len(dataset) - 1, count).astype(int))
 
@@ -98,11 +106,11 @@ class Limited(View):
 
     ground_truth = None
 
-    def __init__(self, dataset, labels):
+    def __init__(self, dataset: Dataset, labels: str) -> None:
         super().__init__(dataset)
         self._labels = labels
 
-    def frame(self, i):
+    def frame(self, i: int) -> Frame:
         """The frame of the data set, without the labels that are not wanted."""
         frame = self._dataset.frame(i)
         frame = dataclasses.replace(frame, pose=None, betas=None, trans=None, root_cam=None)
@@ -120,11 +128,12 @@ class Cached(View):
       room: bytes of images.
     """
 
-    def __init__(self, dataset, room):
+    def __init__(self, dataset: Dataset, room: int) -> None:
         super().__init__(dataset)
-        self._free, self._frames = room, {}
+        self._free = room
+        self._frames: dict[int, Frame] = {}
 
-    def frame(self, i):
+    def frame(self, i: int) -> Frame:
         """The frame, from memory where it is there."""
         frame = self._frames.get(i)
         if frame is None:

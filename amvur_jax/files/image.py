@@ -1,5 +1,7 @@
 """Reading an image file: whole and RGB, or an error that names it."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -11,7 +13,7 @@ _JPEG_END = b"\xff\xd9"
 _TRAILING_BYTES = 64
 
 
-def read_image(path):
+def read_image(path: str | Path) -> np.ndarray:
     """Read a PNG or JPEG file.
 
     Args:
@@ -33,7 +35,7 @@ def read_image(path):
     return decode_image(data, path)
 
 
-def decode_image(data, name):
+def decode_image(data: bytes, name: str | Path) -> np.ndarray:
     """Decode a PNG or JPEG.
 
     Args:

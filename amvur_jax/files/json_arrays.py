@@ -2,6 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -24,13 +27,13 @@ class JsonArrays:
       name: what an error calls the file.
     """
 
-    def __init__(self, file, name):
+    def __init__(self, file: IO[bytes], name: str | Path) -> None:
         self._file = file
         self._name = name
         self._buffer = b""
         self._position = 0
 
-    def expect(self, wanted):
+    def expect(self, wanted: str) -> str:
         """Consume one structural character.
 
         Args:
@@ -50,7 +53,7 @@ class JsonArrays:
         self._position += 1
         return found
 
-    def end(self):
+    def end(self) -> None:
         """Check that nothing but white space is left.
 
         Raises:
@@ -59,7 +62,7 @@ class JsonArrays:
         if self._peek():
             raise self._error("goes on after its last list")
 
-    def stream(self, shape, finite=True):
+    def stream(self, shape: tuple[int, ...], finite: bool = True) -> Iterator[np.ndarray]:
         """Read a list of samples of one shape, one after another.
 
         Args:
@@ -83,12 +86,12 @@ class JsonArrays:
             if self.expect(",]") == "]":
                 return
 
-    def samples(self, shape, finite=True):
+    def samples(self, shape: tuple[int, ...], finite: bool = True) -> np.ndarray:
         """Read a whole list of samples: (N, *shape) float64; arguments and errors as `stream`."""
         rows = list(self.stream(shape, finite))
         return np.stack(rows) if rows else np.zeros((0, *shape))
 
-    def _sample(self, shape, number, finite):
+    def _sample(self, shape: tuple[int, ...], number: int, finite: bool) -> np.ndarray:
         self._peek()
         text = self._text_of_sample()
         try:
@@ -101,7 +104,7 @@ class JsonArrays:
             raise self._error(f"entry {number} holds NaN or infinity")
         return sample
 
-    def _text_of_sample(self):
+    def _text_of_sample(self) -> bytes:
         start = self._position
         while not (end := _END.search(self._buffer, start)):
             # From the last "]" on: its partner may stand in the next chunk.
@@ -112,13 +115,13 @@ class JsonArrays:
         self._position = end.end()
         return text
 
-    def _read(self):
+    def _read(self) -> bool:
         chunk = self._file.read(_CHUNK)
         self._buffer = self._buffer[self._position :] + chunk
         self._position = 0
         return bool(chunk)
 
-    def _peek(self):
+    def _peek(self) -> str:
         """The next character that is no white space; "" at the end."""
         while True:
             rest = self._buffer[self._position : self._position + 64]
@@ -129,11 +132,11 @@ class JsonArrays:
             if not rest and not self._read():
                 return ""
 
-    def _error(self, what):
+    def _error(self, what: str) -> UserError:
         return UserError(f"{self._name}: {what}; write or download the file again")
 
 
-def _parse(text):
+def _parse(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

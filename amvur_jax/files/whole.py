@@ -3,6 +3,9 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -11,7 +14,7 @@ from amvur_jax.errors import UserError
 
 
 @contextlib.contextmanager
-def writing(path):
+def writing(path: Path) -> Iterator[BinaryIO]:
     """A binary file to write, which takes the place of `path` when the block ends without an exception.
 
     Args:
@@ -33,13 +36,13 @@ def writing(path):
         raise
 
 
-def write_whole(path, data):
+def write_whole(path: Path, data: bytes) -> None:
     """Write bytes to a file in one step."""
     with writing(path) as file:
         file.write(data)
 
 
-def write_json(path, values):
+def write_json(path: Path, values: object) -> None:
     """Write values as JSON in one step.
 
     Raises:
@@ -53,7 +56,7 @@ def write_json(path, values):
         ) from None
 
 
-def write_picture(path, pixels, quality=95):
+def write_picture(path: Path, pixels: np.ndarray, quality: int = 95) -> None:
     """Write (H, W, 3) uint8 RGB or (H, W) grey in one step, as PNG or JPEG by the file's name.
 
     Raises:

@@ -5,8 +5,9 @@ outlines sharpen, and a textured picture settles what outlines leave open.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,8 @@ import numpy as np
 import optax
 
 import render
-from amvur_jax.fitting.rig import LIGHT, pool
+from amvur_jax.fitting.rig import LIGHT, Observation, Rig, pool
+from mano_jax import HandModel
 from mano_jax.limits import POSE_HIGH, POSE_LOW
 from mano_jax.rotations import rotation_matrix
 
@@ -22,8 +24,10 @@ NUM_POSE, NUM_BETAS = 15, 10
 _COARSEST = 2  # pictures are compared at every half of their size down to this, px
 _ADAM = optax.scale_by_adam(b1=0.9, b2=0.99)
 
+Leaf = TypeVar("Leaf")  # of Parameters: jax.Array, np.ndarray or float
 
-class Parameters(NamedTuple):
+
+class Parameters(NamedTuple, Generic[Leaf]):
     """A hand before cameras; every field with the same leading batch axes.
 
     Attributes:
@@ -34,11 +38,11 @@ class Parameters(NamedTuple):
       betas: (..., NUM_BETAS) shape.
     """
 
-    rotation: jax.Array
-    translation: jax.Array
-    focal: jax.Array
-    pose: jax.Array
-    betas: jax.Array
+    rotation: Leaf
+    translation: Leaf
+    focal: Leaf
+    pose: Leaf
+    betas: Leaf
 
 
 # A step of Adam is about as long as the learning rate: one for each field, in the field's unit.
@@ -82,24 +86,31 @@ class Track(NamedTuple):
       loss: (steps, B), before each step.
     """
 
-    parameters: Parameters
+    parameters: Parameters[np.ndarray]
     loss: np.ndarray
 
 
-def full_pose(hand, parameters):
+def full_pose(hand: HandModel, parameters: Parameters[jax.Array]) -> jax.Array:
     """Axis-angle (..., 16, 3) of Parameters, radians; the wrist's row is zero."""
     fingers = hand.finger_pose(parameters.pose)
     return jnp.concatenate([jnp.zeros_like(fingers[..., :1, :]), fingers], axis=-2)
 
 
 @jax.jit
-def fitted_vertices(hand, parameters):
+def fitted_vertices(hand: HandModel, parameters: Parameters[jax.Array]) -> jax.Array:
     """Vertices (..., V, 3) of Parameters in the world, m."""
     posed = hand.with_shape(parameters.betas).with_pose(full_pose(hand, parameters))
     return posed.moved(rotation_matrix(parameters.rotation), parameters.translation).vertices
 
 
-def loss(parameters, hand, colors, rig, observation, stage):
+def loss(
+    parameters: Parameters[jax.Array],
+    hand: HandModel,
+    colors: jax.Array,
+    rig: Rig,
+    observation: Observation,
+    stage: Stage,
+) -> jax.Array:
     """How far renderings are from what was observed, and poses and shapes from likely ones.
 
     Args:
@@ -113,11 +124,12 @@ def loss(parameters, hand, colors, rig, observation, stage):
     Returns:
       (B,).
     """
-    image_size = observation.masks.shape[-2:]
+    _, height, width = observation.masks.shape
+    image_size = height, width
     vertices_cam, K = rig.seen(fitted_vertices(hand, parameters), parameters.focal)
     coverage = render.silhouette(vertices_cam, hand.faces, K, image_size, stage.sigma)
     outlines = _distance(coverage - observation.masks).mean(axis=-1)
-    appearance = 0.0
+    appearance: jax.Array | float = 0.0
     if stage.photometric:
         picture, mask, _ = render.render_mesh(
             vertices_cam[:, 0], hand.faces, colors, K[:, 0], image_size, LIGHT
@@ -135,7 +147,16 @@ def loss(parameters, hand, colors, rig, observation, stage):
     )
 
 
-def descend(hand, colors, rig, observation, starts, steps=200, stages=STAGES, report=None):
+def descend(
+    hand: HandModel,
+    colors: jax.Array,
+    rig: Rig,
+    observation: Observation,
+    starts: Parameters[jax.Array],
+    steps: int = 200,
+    stages: Sequence[Stage] = STAGES,
+    report: Callable[[np.ndarray], object] | None = None,
+) -> Track:
     """Fits hands to an observation, from many starts at once.
 
     Args:
@@ -171,8 +192,14 @@ def descend(hand, colors, rig, observation, starts, steps=200, stages=STAGES, re
 
 
 @partial(jax.jit, static_argnames="stage")
-def _step(parameters, moments, rates, *given, stage):
-    def total(parameters):
+def _step(
+    parameters: Parameters[jax.Array],
+    moments: optax.OptState,
+    rates: Parameters[float],
+    *given: *tuple[HandModel, jax.Array, Rig, Observation],
+    stage: Stage,
+) -> tuple[Parameters[jax.Array], optax.OptState, jax.Array]:
+    def total(parameters: Parameters[jax.Array]) -> tuple[jax.Array, jax.Array]:
         values = loss(parameters, *given, stage)
         return values.sum(), values
 
@@ -181,12 +208,12 @@ def _step(parameters, moments, rates, *given, stage):
     return jax.tree.map(lambda p, u, r: p - r * u, parameters, updates, rates), moments, values
 
 
-def _compiled(stage):
+def _compiled(stage: Stage) -> Stage:
     """The Stage with all that a compiled step does not read made equal: one for each that differs."""
     return dataclasses.replace(stage, share=0.0, shrink=1, rate=(0.0, 0.0), rigid=False)
 
 
-def _distance(difference):
+def _distance(difference: jax.Array) -> jax.Array:
     """Mean squared difference (...) of images (..., H, W), summed over resolutions."""
     total = jnp.mean(difference**2, axis=(-1, -2))
     while difference.shape[-1] > _COARSEST:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 import render
 from mano_jax.rotations import rotation_matrix
@@ -30,11 +31,11 @@ class Rig(NamedTuple):
     translation: jax.Array
     K: jax.Array
 
-    def shrunk(self, factor):
+    def shrunk(self, factor: int) -> "Rig":
         """The rig of pictures smaller by a factor."""
         return self._replace(K=jnp.diag(jnp.array([1 / factor, 1 / factor, 1.0])) @ self.K)
 
-    def seen(self, vertices, focal):
+    def seen(self, vertices: jax.Array, focal: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Vertices before the cameras, and the cameras' intrinsics.
 
         Args:
@@ -61,13 +62,13 @@ class Observation(NamedTuple):
     masks: jax.Array
     picture: jax.Array
 
-    def shrunk(self, factor):
+    def shrunk(self, factor: int) -> "Observation":
         """The observation in pictures smaller by a factor."""
         picture = pool(jnp.moveaxis(self.picture, -1, 0), factor)
         return Observation(pool(self.masks, factor), jnp.moveaxis(picture, 0, -1))
 
 
-def make_rig(size, distance=0.32):
+def make_rig(size: int, distance: float = 0.32) -> Rig:
     """Three cameras about the hand: before its back, beside it, and before its fingertips.
 
     Args:
@@ -86,7 +87,9 @@ def make_rig(size, distance=0.32):
     return Rig(rotation, jnp.array([0.0, 0.0, distance]) - rotation @ jnp.array(_MIDDLE), K)
 
 
-def observe(rig, vertices, faces, colors, size):
+def observe(
+    rig: Rig, vertices: jax.Array, faces: jax.Array, colors: jax.Array, size: int
+) -> Observation:
     """Takes the pictures of a hand, their outlines anti-aliased.
 
     Args:
@@ -108,7 +111,7 @@ def observe(rig, vertices, faces, colors, size):
     return Observation(mask.astype(jnp.float32), picture[0]).shrunk(SAMPLES)
 
 
-def pool(images, factor):
+def pool(images: jax.Array, factor: int) -> jax.Array:
     """Means (..., H / factor, W / factor) over squares of images (..., H, W)."""
     *batch, height, width = images.shape
     blocks = images.reshape(*batch, height // factor, factor, width // factor, factor)

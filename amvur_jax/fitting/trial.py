@@ -1,15 +1,16 @@
 """Trials of the fit: a hand that is known, random starts, how near each comes, and pictures of it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 import render
 from amvur_jax.data.synthetic.skin import TONES, vertex_colors
-from amvur_jax.fitting.fit import NUM_BETAS, NUM_POSE, Parameters, fitted_vertices
+from amvur_jax.fitting.fit import NUM_BETAS, NUM_POSE, Parameters, Track, fitted_vertices
 from amvur_jax.fitting.rig import LIGHT, Observation, Rig, make_rig, observe
 from amvur_jax.pictures import draw
 from mano_jax import HandModel
@@ -41,11 +42,11 @@ class Trial(NamedTuple):
     rotation: jax.Array
     vertices: jax.Array
     observation: Observation
-    starts: Parameters
+    starts: Parameters[jax.Array]
     degrees: np.ndarray
 
 
-def make_trial(hand, count, seed=0, size=64):
+def make_trial(hand: HandModel, count: int, seed: int = 0, size: int = 64) -> Trial:
     """Draws a target and starts about it.
 
     The target is any pose within the limits, not only one that NUM_POSE components reach. A start is
@@ -69,14 +70,14 @@ def make_trial(hand, count, seed=0, size=64):
     away = np.deg2rad(START_DEGREES * rng.uniform(0.3, 1.0, count))
     rotation = rotation_matrix(turn[0])
     turns = rotation_matrix(_axes(rng, count) * away[:, None]) @ rotation
-    starts = Parameters(
+    drawn: Parameters[jax.Array | np.ndarray] = Parameters(
         rotation=rotation_vector(turns),
         translation=shift + rng.uniform(-START_SHIFT, START_SHIFT, (count, 3)),
         focal=rng.uniform(-START_FOCAL, START_FOCAL, count),
         pose=np.zeros((count, NUM_POSE)),
         betas=np.zeros((count, NUM_BETAS)),
     )
-    starts = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), starts)
+    starts = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), drawn)
     posed = hand.with_shape(jnp.asarray(betas, jnp.float32)).with_pose(jnp.asarray(pose))
     vertices = posed.moved(rotation, jnp.asarray(shift, jnp.float32)).vertices
     colors = jnp.asarray(vertex_colors(hand, TONES[1]))
@@ -85,28 +86,30 @@ def make_trial(hand, count, seed=0, size=64):
     return Trial(hand, colors, rig, rotation, vertices, seen, starts, np.rad2deg(away))
 
 
-def vertex_error_mm(trial, parameters):
+def vertex_error_mm(trial: Trial, parameters: Parameters[jax.Array]) -> np.ndarray:
     """Mean distance (...) of the vertices of Parameters to the target's, mm."""
     vertices = np.asarray(fitted_vertices(trial.hand, parameters))
     return 1000 * np.linalg.norm(vertices - np.asarray(trial.vertices), axis=-1).mean(axis=-1)
 
 
-def silhouette_iou(trial, parameters):
+def silhouette_iou(trial: Trial, parameters: Parameters[jax.Array]) -> np.ndarray:
     """Intersection over union (B,) of the hard silhouettes with the target's, the mean over cameras.
 
     Args:
       trial: the Trial.
       parameters: Parameters of B hands.
     """
-    size = trial.observation.masks.shape[-2:]
+    _, height, width = trial.observation.masks.shape
     vertices_cam, K = trial.rig.seen(fitted_vertices(trial.hand, parameters), parameters.focal)
-    mask = np.asarray(render.rasterize(vertices_cam, trial.hand.faces, K, size).mask[..., 0])
+    mask = np.asarray(
+        render.rasterize(vertices_cam, trial.hand.faces, K, (height, width)).mask[..., 0]
+    )
     target = np.asarray(trial.observation.masks) > 0.5
     both, either = (mask & target).sum(axis=(-1, -2)), (mask | target).sum(axis=(-1, -2))
     return (both / either).mean(axis=-1)
 
 
-def table(trial, track):
+def table(trial: Trial, track: Track) -> tuple[str, np.ndarray]:
     """What came of each start, one line a start, as text; and which converged, (B,) bool."""
     first, last = (at(track, i) for i in (0, -1))
     before, after = vertex_error_mm(trial, first), vertex_error_mm(trial, last)
@@ -123,18 +126,18 @@ def table(trial, track):
     return "\n".join(lines), converged
 
 
-def at(track, step):
+def at(track: Track, step: int | np.integer) -> Parameters[jax.Array]:
     """Parameters (B, ...) of a Track at a step."""
     return jax.tree.map(lambda x: jnp.asarray(x[step]), track.parameters)
 
 
-def _axes(rng, count):
+def _axes(rng: np.random.Generator, count: int) -> np.ndarray:
     """Random unit vectors (count, 3) float32."""
     axes = rng.normal(size=(count, 3))
     return (axes / np.linalg.norm(axes, axis=1, keepdims=True)).astype(np.float32)
 
 
-def picture(trial, track, shown=None):
+def picture(trial: Trial, track: Track, shown: int | None = None) -> np.ndarray:
     """What a fit looks like before, during and after, and the errors of all starts, step by step.
 
     Args:
@@ -152,10 +155,10 @@ def picture(trial, track, shown=None):
     columns = {"target": (trial.vertices, 0.0)}
     for step in sorted({0, *(np.array([0.12, 0.25, 0.45]) * steps).astype(int), steps}):
         now = jax.tree.map(lambda x: x[shown], at(track, step))
-        title = {0: "start", steps: f"step {steps}: {errors[-1, shown]:.1f} mm"}
-        title = title.get(step, f"step {step}")
+        titles = {0: "start", steps: f"step {steps}: {errors[-1, shown]:.1f} mm"}
+        title = titles.get(step, f"step {step}")
         columns[title] = (fitted_vertices(trial.hand, now), now.focal)
-    rows = [{}, {}, {}]
+    rows: list[dict[str, np.ndarray]] = [{}, {}, {}]
     for title, (vertices, focal) in columns.items():
         rows[0][title] = _textured(trial, vertices, focal)
         for camera in (1, 2):
@@ -164,19 +167,19 @@ def picture(trial, track, shown=None):
     return np.concatenate([page, _curves(errors, shown, page.shape[1])])
 
 
-def _textured(trial, vertices, focal):
+def _textured(trial: Trial, vertices: jax.Array, focal: ArrayLike) -> np.ndarray:
     """The first camera's picture (PANEL, width, 3) uint8, under the target's outline."""
     drawn, mask = _drawn(trial, vertices, focal, 0)
     return _with_target_outline(trial, np.where(mask[..., None], drawn, 255), 0)
 
 
-def _outlines(trial, vertices, focal, camera):
+def _outlines(trial: Trial, vertices: jax.Array, focal: ArrayLike, camera: int) -> np.ndarray:
     """A silhouette (PANEL, width, 3) uint8, under the target's outline."""
     _, mask = _drawn(trial, vertices, focal, camera)
     return _with_target_outline(trial, np.where(mask[..., None], (150, 180, 215), 255), camera)
 
 
-def _with_target_outline(trial, image, camera):
+def _with_target_outline(trial: Trial, image: np.ndarray, camera: int) -> np.ndarray:
     _, target = _drawn(trial, trial.vertices, jnp.zeros(()), camera)
     contours, _ = cv2.findContours(
         target.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
@@ -186,7 +189,9 @@ def _with_target_outline(trial, image, camera):
     return image[:, _MARGIN:-_MARGIN]
 
 
-def _drawn(trial, vertices, focal, camera):
+def _drawn(
+    trial: Trial, vertices: jax.Array, focal: ArrayLike, camera: int
+) -> tuple[np.ndarray, np.ndarray]:
     vertices_cam, K = trial.rig.seen(vertices, focal)
     scale = draw.PANEL / trial.observation.masks.shape[-1]
     K = jnp.diag(jnp.array([scale, scale, 1.0])) @ K[0]
@@ -196,14 +201,14 @@ def _drawn(trial, vertices, focal, camera):
     return np.asarray(jnp.clip(image, 0, 1) * 255).astype(np.uint8), np.asarray(mask)
 
 
-def _curves(errors, shown, width, height=190):
+def _curves(errors: np.ndarray, shown: int, width: int, height: int = 190) -> np.ndarray:
     """Errors (steps + 1, B) in mm on a logarithmic scale, as a picture (height, width, 3) uint8."""
     page = np.full((height, width, 3), 255, np.uint8)
     left, right, top, bottom = 60, 16, 30, 30
     low, high = np.log(max(errors.min() * 0.8, 0.1)), np.log(errors.max() * 1.1)
     x = np.linspace(left, width - right, len(errors))
 
-    def y(mm):
+    def y(mm: float | np.ndarray) -> Any:
         return bottom_line - (np.log(mm) - low) / (high - low) * (bottom_line - top)
 
     bottom_line = height - bottom
@@ -224,5 +229,5 @@ def _curves(errors, shown, width, height=190):
     return page
 
 
-def _text(page, text, place):
+def _text(page: np.ndarray, text: str, place: tuple[int, int]) -> None:
     cv2.putText(page, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)

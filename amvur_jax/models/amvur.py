@@ -1,7 +1,8 @@
 """The AMVUR network: backbone, prior-net, transformer, cameras and texture joined (paper, figure 2)."""
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,14 @@ import render
 from amvur_jax.models import cameras
 from amvur_jax.models.hrnet import HRNet, HRNetSize
 from amvur_jax.models.keypoints import KeypointHead
-from amvur_jax.models.layers import linear
+from amvur_jax.models.layers import Rngs, linear
 from amvur_jax.models.prior import PriorNet, hand_pass
 from amvur_jax.models.spread import Spread, SpreadHead
 from amvur_jax.models.texture import vertex_features
 from amvur_jax.models.transformer import TokenBlock
+from mano_jax import HandModel
+
+Noise = Callable[[tuple[int, ...]], jax.Array]  # of a shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +33,8 @@ class AmvurConfig:
     backbone: HRNetSize = dataclasses.field(default_factory=HRNetSize)
     pose_components: int = 30
     predict_shape: bool = False
-    hidden: tuple = (1024, 256, 64)
-    outputs: tuple = (512, 128, 3)
+    hidden: tuple[int, ...] = (1024, 256, 64)
+    outputs: tuple[int, ...] = (512, 128, 3)
     layers: int = 4
     heads: int = 4
     texture_hidden: int = 216
@@ -41,14 +45,14 @@ class AmvurConfig:
     keypoint_head: bool = False
     spread_head: bool = False
     centred_heads: bool = False
-    camera_init: tuple = (0.45, 0.1, 0.45, 0.0)
-    weak_camera_init: tuple | None = None
+    camera_init: tuple[float, ...] = (0.45, 0.1, 0.45, 0.0)
+    weak_camera_init: tuple[float, ...] | None = None
     step_init: float | None = None
     vertices: int = 778
     coarse_vertices: int = 195
 
     @property
-    def regressor_tips(self):
+    def regressor_tips(self) -> str:
         """Preset of the fingertips in the joint regressor; the published one is like no other."""
         return "amvur" if self.published_quirks else self.fingertips
 
@@ -101,23 +105,23 @@ class Outputs(NamedTuple):
     spread: Spread | None
     texture: Texture | None
 
-    def answer(self, mode):
+    def answer(self, mode: str) -> Estimate:
         """The answer: a supervised network's posterior, a weakly supervised one's prior (as published)."""
         return self.posterior if mode == "supervised" else self.prior
 
 
-def no_noise(shape):
+def no_noise(shape: tuple[int, ...]) -> jax.Array:
     """Evaluation: the sample is the mean."""
     return jnp.zeros(shape)
 
 
-def normal_noise(key):
+def normal_noise(key: jax.Array) -> Noise:
     """A function shape -> standard normal array, a new one at each call of one trace."""
     count = iter(range(10**6))
     return lambda shape: jax.random.normal(jax.random.fold_in(key, next(count)), shape)
 
 
-def template_tokens(hand):
+def template_tokens(hand: HandModel) -> jax.Array:
     """(216,3) m: 21 joints and 195 coarse vertices of the template hand, its wrist at the origin."""
     fingers = hand.finger_pose(jnp.zeros(1))
     pose = jnp.concatenate([jnp.zeros((1, 3)), fingers])
@@ -129,7 +133,7 @@ def template_tokens(hand):
 class Amvur(nnx.Module):
     """The network; parameters only, the hand model is an argument of the call."""
 
-    def __init__(self, config: AmvurConfig, *, rngs):
+    def __init__(self, config: AmvurConfig, *, rngs: Rngs) -> None:
         self.config = config
         features = config.backbone.features
         self.backbone = HRNet(config.backbone, rngs=rngs)
@@ -169,16 +173,16 @@ class Amvur(nnx.Module):
 
     def __call__(
         self,
-        image,
-        hand,
+        image: jax.Array,
+        hand: HandModel,
         *,
-        train=False,
-        key=None,
-        noise=no_noise,
-        token_mask=None,
-        paint=None,
-        remat=False,
-    ):
+        train: bool | jax.Array = False,
+        key: jax.Array | None = None,
+        noise: Noise = no_noise,
+        token_mask: jax.Array | None = None,
+        paint: int | None = None,
+        remat: bool = False,
+    ) -> Outputs:
         """Reconstruct the hand in a crop.
 
         Args:
@@ -216,7 +220,7 @@ class Amvur(nnx.Module):
         jv_log_var = jnp.log(scale**2) + points
         step_3d = heads.step_3d(jv_log_var.reshape(len(g), -1))
 
-        def with_joints(mu, log_var):
+        def with_joints(mu: jax.Array, log_var: jax.Array) -> tuple[Gaussian, Gaussian]:
             joints_mu = regressor @ mu
             joints_log_var = cameras.regressed_log_var(regressor, log_var)
             vertices = self.sample(mu, log_var, step_3d, noise)
@@ -256,13 +260,20 @@ class Amvur(nnx.Module):
         return outputs
 
     @staticmethod
-    def sample(mu, log_var, step, noise):
+    def sample(mu: jax.Array, log_var: jax.Array, step: jax.Array, noise: Noise) -> Gaussian:
         return Gaussian(cameras.sample_gaussian(mu, log_var, step, noise(mu.shape)), mu, log_var)
 
-    def encode(self, tokens, g, token_mask=None, key=None):
+    def encode(
+        self,
+        tokens: jax.Array,
+        g: jax.Array,
+        token_mask: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
         """The AMVUR transformer on template tokens (216,3) and g (B,features): mu, log_var (B,216,3)."""
         rate = self.config.dropout
-        x, shared, log_var = tokens, g, None
+        x, log_var = tokens, None
+        shared: jax.Array | None = g
         for i in range(len(self.config.hidden)):
             block_key = None if key is None else jax.random.fold_in(key, i)
             block = getattr(self, f"encoder{i}")
@@ -270,12 +281,15 @@ class Amvur(nnx.Module):
                 x, shared, token_mask, rate=rate, key=block_key, dtype=self.config.dtype
             )
             shared = token_mask = None
-        return x, log_var
+        return x, log_var  # type: ignore[return-value]  # the last block has it
 
-    def see(self, g, prior, posterior, noise):
+    def see(
+        self, g: jax.Array, prior: Gaussian, posterior: Gaussian, noise: Noise
+    ) -> tuple[Gaussian | jax.Array, Gaussian, Gaussian]:
         """The camera, and the 2D joints of the prior and the posterior joints (Gaussians)."""
         config, heads, quirks = self.config, self.prior, self.config.published_quirks
         size = config.image_size
+        camera: Gaussian | jax.Array
         if config.camera == "perspective":
             mu, log_var = heads.camera(g), heads.camera_log_var(g)
             sample = cameras.sample_gaussian(
@@ -286,10 +300,10 @@ class Amvur(nnx.Module):
             # As published the sampled camera projects the means too.
             K = K_sample if quirks else cameras.intrinsics(camera.mu, size)
 
-            def project_mu(joints):
+            def project_mu(joints: Gaussian) -> jax.Array:
                 return cameras.project(joints.mu, K) / size
 
-            def project_log_var(joints):
+            def project_log_var(joints: Gaussian) -> jax.Array:
                 in_px = cameras.project_log_var(joints.mu, joints.log_var, K, quirks=quirks)
                 return in_px / size if quirks else in_px - 2 * jnp.log(size)
 
@@ -297,10 +311,10 @@ class Amvur(nnx.Module):
         else:
             camera = heads.weak_camera(g)
 
-            def project_mu(joints):
+            def project_mu(joints: Gaussian) -> jax.Array:
                 return cameras.project_weak(joints.mu, camera)
 
-            def project_log_var(joints):
+            def project_log_var(joints: Gaussian) -> jax.Array:
                 return cameras.project_weak_log_var(joints.log_var, camera)
 
             prior_log_var = project_log_var(prior)
@@ -314,7 +328,14 @@ class Amvur(nnx.Module):
         )
         return camera, prior_2d, posterior_2d
 
-    def texture_and_render(self, maps, vertices, camera, hand, key=None):
+    def texture_and_render(
+        self,
+        maps: Sequence[jax.Array],
+        vertices: jax.Array,
+        camera: Any,  # a Gaussian, or (B,3) with the weak-perspective camera
+        hand: HandModel,
+        key: jax.Array | None = None,
+    ) -> Texture:
         """Regress vertex colours from the maps and render the mesh with those that are visible."""
         config, size = self.config, self.config.image_size
         quirks, light = config.published_quirks, render.PointLight()

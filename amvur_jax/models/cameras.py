@@ -4,6 +4,7 @@ Perspective cameras are (fx, cx, fy, cy) in units of twice the crop's side; weak
 are (s, tx, ty). `quirks=True` reproduces the published code where it departs from what it means.
 """
 
+import jax
 import jax.numpy as jnp
 
 import render
@@ -11,7 +12,7 @@ import render
 FOCAL_224 = 1000.0  # px at 224: the focal length with which weak-perspective views are rendered
 
 
-def intrinsics(camera, size):
+def intrinsics(camera: jax.Array, size: int) -> jax.Array:
     """K (...,3,3) in crop pixels from a perspective camera (...,4) = (fx, cx, fy, cy) / (2 size)."""
     fx, cx, fy, cy = jnp.moveaxis(camera * (2 * size), -1, 0)
     zero, one = jnp.zeros_like(fx), jnp.ones_like(fx)
@@ -19,19 +20,21 @@ def intrinsics(camera, size):
     return jnp.stack(rows, -2)
 
 
-def camera_from_intrinsics(K, size):
+def camera_from_intrinsics(K: jax.Array, size: int) -> jax.Array:
     """Perspective camera (...,4) = (fx, cx, fy, cy) / (2 size) of K (...,3,3) in crop pixels."""
     entries = [K[..., 0, 0], K[..., 0, 2], K[..., 1, 1], K[..., 1, 2]]
     return jnp.stack(entries, -1) / (2 * size)
 
 
-def project(points, K):
+def project(points: jax.Array, K: jax.Array) -> jax.Array:
     """Pixels (...,N,2) of points (...,N,3) under K (...,3,3): u = (K X)_xy / z."""
     image = jnp.einsum("...ij,...nj->...ni", K, points)
     return image[..., :2] / image[..., 2:]
 
 
-def project_log_var(points, log_var, K, *, quirks=False):
+def project_log_var(
+    points: jax.Array, log_var: jax.Array, K: jax.Array, *, quirks: bool = False
+) -> jax.Array:
     """Log-variance (...,N,2) in px^2 of projected points, by the delta method.
 
     var_u = (fx/z)^2 (e^lx + x^2/z^2 e^lz), likewise v. As published (quirks) it is
@@ -53,12 +56,14 @@ def project_log_var(points, log_var, K, *, quirks=False):
     return 2 * jnp.log(f / jnp.abs(z)) + jnp.logaddexp(lateral, depth)
 
 
-def project_weak(points, camera):
+def project_weak(points: jax.Array, camera: jax.Array) -> jax.Array:
     """Weak-perspective 2D (...,N,2) in [-1,1] of the crop: |s| (X_xy + t), camera (...,3) = (s, t)."""
     return jnp.abs(camera[..., None, :1]) * (points[..., :2] + camera[..., None, 1:])
 
 
-def weak_view(vertices, camera, size, *, quirks=False):
+def weak_view(
+    vertices: jax.Array, camera: jax.Array, size: int, *, quirks: bool = False
+) -> tuple[jax.Array, jax.Array]:
     """The perspective camera with which a weak-perspective view is drawn.
 
     Args:
@@ -75,17 +80,19 @@ def weak_view(vertices, camera, size, *, quirks=False):
     return K, shift
 
 
-def project_weak_log_var(log_var, camera):
+def project_weak_log_var(log_var: jax.Array, camera: jax.Array) -> jax.Array:
     """Log-variance (...,N,2) of the weak-perspective projection: log s^2 + log_var_xy."""
     return jnp.log(camera[..., None, :1] ** 2) + log_var[..., :2]
 
 
-def regressed_log_var(regressor, log_var):
+def regressed_log_var(regressor: jax.Array, log_var: jax.Array) -> jax.Array:
     """Log-variance of regressed joints: log sum_v A_jv^2 exp(log_var_v). (J,V), (...,V,3) -> (...,J,3)."""
     return jnp.log(jnp.einsum("jv,...vc->...jc", regressor**2, jnp.exp(log_var)))
 
 
-def sample_gaussian(mu, log_var, step, eps):
+def sample_gaussian(
+    mu: jax.Array, log_var: jax.Array, step: jax.Array, eps: jax.Array
+) -> jax.Array:
     """Reparameterised sample mu + exp(log_var / 2) eps step; step (B,1) is a learned factor a sample."""
     step = step.reshape(step.shape[:1] + (1,) * (mu.ndim - 1))
     return mu + jnp.exp(log_var / 2) * eps * step

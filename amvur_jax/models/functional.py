@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 from flax import nnx
@@ -19,10 +21,10 @@ class Keys:
     nnx counts in an array; under jax.jit each count makes JAX search all that was traced before.
     """
 
-    def __init__(self, key):
+    def __init__(self, key: jax.Array) -> None:
         self.key, self.count = key, itertools.count()
 
-    def params(self):
+    def params(self) -> jax.Array:
         """The next key."""
         return jax.random.fold_in(self.key, next(self.count))
 
@@ -34,16 +36,18 @@ class Network:
     config: AmvurConfig
 
     @functools.cached_property
-    def graphdef(self):
+    def graphdef(self) -> nnx.GraphDef[Amvur]:
         model = nnx.eval_shape(lambda: Amvur(self.config, rngs=Keys(jax.random.key(0))))
         return nnx.split(model)[0]
 
-    def init(self, key):
+    def init(self, key: jax.Array) -> dict[str, Any]:
         """Freshly initialised state from a random key; call it under jax.jit to be quick."""
         model = Amvur(self.config, rngs=Keys(key))
         return split_state(model)
 
-    def apply(self, state, *args, method="__call__", **kwargs):
+    def apply(
+        self, state: Mapping[str, Any], *args: Any, method: str = "__call__", **kwargs: Any
+    ) -> tuple[Any, dict[str, Any]]:
         """Call the network (or one of its methods) with `state`: (result, new batch statistics)."""
         merged = nnx.State(merge_dicts(state["params"], state["batch_stats"]))
         model = nnx.merge(self.graphdef, merged)
@@ -51,13 +55,13 @@ class Network:
         return result, split_state(model)["batch_stats"]
 
 
-def split_state(model):
+def split_state(model: nnx.Module) -> dict[str, Any]:
     """{"params": ..., "batch_stats": ...} of a module, as plain nested dictionaries of arrays."""
     params, stats = nnx.state(model, nnx.Param), nnx.state(model, nnx.BatchStat)
     return {"params": nnx.to_pure_dict(params), "batch_stats": nnx.to_pure_dict(stats)}
 
 
-def merge_dicts(a, b):
+def merge_dicts(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     """One nested dictionary of two that share no leaf."""
     merged = dict(a)
     for name, value in b.items():
@@ -65,15 +69,16 @@ def merge_dicts(a, b):
     return merged
 
 
-def count_parameters(params):
+def count_parameters(params: Any) -> int:
     """The number of trainable numbers."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def count_operations(lowered):
+def count_operations(lowered: jax.stages.Lowered) -> float:
     """Floating-point operations of a function, on all devices, from jax.jit(function).lower(...).
 
     They are counted before compilation: afterwards XLA leaves out what it gave to a library. Of a loop it
     counts one turn.
     """
-    return lowered.cost_analysis().get("flops", float("nan"))
+    costs = lowered.cost_analysis()
+    return costs.get("flops", float("nan"))  # type: ignore[union-attr]  # XLA's are a dict

@@ -1,11 +1,16 @@
 """HRNet with the classification head (Wang et al., TPAMI 2020), of any width, in the published wiring."""
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import ConvNorm, numbered, relu
+from amvur_jax.models.layers import ConvNorm, Rngs, numbered, relu
+
+T = TypeVar("T")  # what a module takes and gives: a map, or a list of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,15 +21,15 @@ class HRNetSize:
     """
 
     width: int = 64
-    modules: tuple = (1, 4, 3)
-    blocks: tuple = (4, 4, 4)
+    modules: tuple[int, ...] = (1, 4, 3)
+    blocks: tuple[int, ...] = (4, 4, 4)
     stage1_blocks: int = 4
     stage1_planes: int = 64
-    head_planes: tuple = (32, 64, 128, 256)
+    head_planes: tuple[int, ...] = (32, 64, 128, 256)
     features: int = 2048
 
     @property
-    def map_channels(self):
+    def map_channels(self) -> tuple[int, int, int]:
         """Channels of the three returned maps."""
         return (self.width, 2 * self.width, 4 * self.width)
 
@@ -32,18 +37,18 @@ class HRNetSize:
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions with a residual."""
 
-    def __init__(self, channels, *, rngs):
+    def __init__(self, channels: int, *, rngs: Rngs) -> None:
         self.conv1 = ConvNorm(channels, channels, rngs=rngs)
         self.conv2 = ConvNorm(channels, channels, relu=False, rngs=rngs)
 
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
         return relu(x + self.conv2(self.conv1(x, train), train))
 
 
 class Bottleneck(nnx.Module):
     """1x1, 3x3, 1x1 to 4 x planes, with a residual that is projected where the widths differ."""
 
-    def __init__(self, in_channels, planes, *, rngs):
+    def __init__(self, in_channels: int, planes: int, *, rngs: Rngs) -> None:
         out = 4 * planes
         self.conv1 = ConvNorm(in_channels, planes, 1, rngs=rngs)
         self.conv2 = ConvNorm(planes, planes, 3, rngs=rngs)
@@ -52,26 +57,31 @@ class Bottleneck(nnx.Module):
         if self.has_shortcut:
             self.shortcut = ConvNorm(in_channels, out, 1, relu=False, rngs=rngs)
 
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
         residual = self.shortcut(x, train) if self.has_shortcut else x
         x = self.conv3(self.conv2(self.conv1(x, train), train), train)
         return relu(x + residual)
 
 
-def upsample_nearest(x, factor):
+def upsample_nearest(x: jax.Array, factor: int) -> jax.Array:
     """(B,H,W,C) -> (B,factor H,factor W,C), each pixel repeated."""
     b, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, factor, w, factor, c))
     return x.reshape(b, h * factor, w * factor, c)
 
 
-def chain(modules, x, train, remat=False):
+def chain(
+    modules: Mapping[str, Callable[[T, bool | jax.Array], T]],
+    x: T,
+    train: bool | jax.Array,
+    remat: bool = False,
+) -> T:
     """Apply the modules of a `numbered` dictionary one after the other.
 
     remat: keep only what goes from one to the next, and compute the rest again for the gradient.
     """
 
-    def apply(module, x):
+    def apply(module: Callable[[T, bool | jax.Array], T], x: T) -> T:
         return module(x, train)
 
     apply = nnx.remat(apply) if remat else apply
@@ -83,7 +93,7 @@ def chain(modules, x, train, remat=False):
 class HighResolutionModule(nnx.Module):
     """Parallel branches of basic blocks, then every branch gets the sum of all, brought to its size."""
 
-    def __init__(self, channels, blocks, *, rngs):
+    def __init__(self, channels: Sequence[int], blocks: int, *, rngs: Rngs) -> None:
         self.branches = numbered(
             "branch",
             [
@@ -91,7 +101,7 @@ class HighResolutionModule(nnx.Module):
                 for c in channels
             ],
         )
-        self.fuse = nnx.Dict()
+        self.fuse: nnx.Dict[nnx.Dict[ConvNorm]] = nnx.Dict()
         for i, out in enumerate(channels):
             for j, source in enumerate(channels):
                 if j > i:
@@ -103,7 +113,7 @@ class HighResolutionModule(nnx.Module):
                     continue
                 self.fuse[f"to{i}_from{j}"] = numbered("step", path)
 
-    def __call__(self, maps, train):
+    def __call__(self, maps: list[jax.Array], train: bool | jax.Array) -> list[jax.Array]:
         maps = [chain(b, x, train) for b, x in zip(self.branches.values(), maps)]
         fused = []
         for i, own in enumerate(maps):
@@ -124,7 +134,11 @@ class HRNet(nnx.Module):
     Computes in the image's type; pooled is in float32.
     """
 
-    def __init__(self, size: HRNetSize, *, rngs):
+    stage2: nnx.Dict[HighResolutionModule]
+    stage3: nnx.Dict[HighResolutionModule]
+    stage4: nnx.Dict[HighResolutionModule]
+
+    def __init__(self, size: HRNetSize, *, rngs: Rngs) -> None:
         channels = [size.width * 2**b for b in range(4)]
         stage1_out = 4 * size.stage1_planes
         self.stem1 = ConvNorm(3, 64, 3, 2, rngs=rngs)
@@ -159,7 +173,9 @@ class HRNet(nnx.Module):
         )
         self.final = ConvNorm(head[3], size.features, 1, use_bias=True, rngs=rngs)
 
-    def __call__(self, image, train=False, remat=False):
+    def __call__(
+        self, image: jax.Array, train: bool | jax.Array = False, remat: bool = False
+    ) -> tuple[jax.Array, list[jax.Array]]:
         x = self.stem2(self.stem1(image, train), train)
         x = chain(self.stage1, x, train, remat)
         maps = [branch(x, train) for branch in self.transition1.values()]

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import linear
+from amvur_jax.models.layers import Rngs, linear
 
 
 class KeypointHead(nnx.Module):
@@ -13,13 +13,18 @@ class KeypointHead(nnx.Module):
     Not in the published network; from random weights it learns place and fingers sooner.
     """
 
-    def __init__(self, channels, features, *, hidden=256, rngs):
-        self.heatmap = nnx.Conv(channels, 21, (1, 1), rngs=rngs)
+    def __init__(self, channels: int, features: int, *, hidden: int = 256, rngs: Rngs) -> None:
+        self.heatmap = nnx.Conv(
+            channels,
+            21,
+            (1, 1),
+            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+        )
         self.hidden1 = linear(21 * 2, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
         self.hidden2 = linear(hidden, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
         self.out = linear(hidden, features, rngs=rngs)
 
-    def __call__(self, features):
+    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
         """features (B,H,W,C) -> joints (B,21,2) in [0,1] of the crop, feature (B,features)."""
         b, h, w, _ = features.shape
         features = features.astype(jnp.float32)

@@ -4,6 +4,8 @@ What XLA's CPU code is slow at has a faster form of the same values in models/cp
 """
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,59 +14,79 @@ from flax import nnx
 from amvur_jax.models.cpu import convolution, sums
 from amvur_jax.models.cpu.backend import one_cpu_takes
 
+if TYPE_CHECKING:
+    from amvur_jax.models.functional import Keys
+
 # PyTorch's default for Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 TORCH_UNIFORM = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 BERT_NORMAL = nnx.initializers.normal(0.02)
 
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
+M = TypeVar("M", bound=nnx.Module)
+# flax asks for the one alone, and calls nothing of it that the other lacks.
+Rngs: TypeAlias = "nnx.Rngs | Keys"
 
-def as_input(arrays, *, dtype=None, inexact=True):
+
+def as_input(arrays: Arrays, *, dtype: Any = None, inexact: bool = True) -> Arrays:
     """Cast a layer's (input, parameters...) to the input's type: who calls it chooses the precision."""
-    return tuple(None if a is None else a.astype(arrays[0].dtype) for a in arrays)
+    cast_all = (None if a is None else a.astype(arrays[0].dtype) for a in arrays)
+    return tuple(cast_all)  # type: ignore[return-value]  # as many as came
 
 
 class Linear(nnx.Linear):
     """flax's Linear (...,in) -> (...,out) by `multiply` and `add_bias`, in the input's type."""
 
-    def __call__(self, x):
+    bias: nnx.Param[jax.Array]  # never None
+
+    def __call__(  # type: ignore[override]  # the sharding of its result is left to XLA
+        self, x: jax.Array
+    ) -> jax.Array:
         x, kernel, bias = as_input((x, self.kernel[...], self.bias[...]))
         return add_bias(multiply(x, kernel), bias)
 
 
-def linear(in_features, out_features, *, rngs, kernel_init=TORCH_UNIFORM, bias_init=None):
+def linear(
+    in_features: int,
+    out_features: int,
+    *,
+    rngs: Rngs,
+    kernel_init: nnx.Initializer = TORCH_UNIFORM,
+    bias_init: nnx.Initializer | None = None,
+) -> Linear:
     """A Linear with a bias, initialised as PyTorch does unless said otherwise."""
     return Linear(
         in_features,
         out_features,
         kernel_init=kernel_init,
         bias_init=bias_init or nnx.initializers.zeros_init(),
-        rngs=rngs,
+        rngs=rngs,  # type: ignore[arg-type]  # see Rngs
     )
 
 
 @one_cpu_takes(sums.multiply)
-def multiply(x, kernel):
+def multiply(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """x (...,C) @ kernel (C,D)."""
     return x @ kernel
 
 
 @one_cpu_takes(sums.add_bias)
-def add_bias(x, bias):
+def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
     """x (...,C) + bias (C), in float32 and so the bias' gradient; the result in the type of x."""
     return (x.astype(jnp.float32) + bias.astype(jnp.float32)).astype(x.dtype)
 
 
-def numbered(name, modules):
+def numbered(name: str, modules: Iterable[M]) -> nnx.Dict[M]:
     """An nnx.Dict {name0: ..., name1: ...}: readable paths in the parameter tree."""
     return nnx.Dict({f"{name}{i}": module for i, module in enumerate(modules)})
 
 
-def gelu(x):
+def gelu(x: jax.Array) -> jax.Array:
     """The exact GELU by erf, as PyTorch's; jax.nn.gelu's erfc takes XLA's CPU code far longer."""
     return 0.5 * x * (1 + jax.lax.erf(x / math.sqrt(2)))
 
 
-def dropout(x, rate, key):
+def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Inverted dropout of x with probability `rate`; key None (evaluation) leaves x as it is."""
     if key is None or rate == 0:
         return x
@@ -72,32 +94,39 @@ def dropout(x, rate, key):
     return jnp.where(keep, x / (1 - rate), 0)
 
 
-def relu(x):
+def relu(x: jax.Array) -> jax.Array:
     """max(x, 0) as a selection: XLA computes a maximum, and all before it, again for each of its uses."""
     return jnp.where(x <= 0, jnp.zeros_like(x), x)
 
 
 @one_cpu_takes(sums.channel_sum)
-def channel_sum(*factors):
+def channel_sum(*factors: jax.Array) -> jax.Array:
     """Sum of the arrays' product over all axes but the last: (...,C) each -> (C)."""
-    return math.prod(factors).sum(tuple(range(factors[0].ndim - 1)))
+    product = math.prod(factors)
+    return product.sum(tuple(range(factors[0].ndim - 1)))  # type: ignore[union-attr]  # no int
 
 
 @one_cpu_takes(sums.moments)
-def moments(x, weights):
+def moments(x: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sums of x and of its square over the samples, times weights: (B,...,C), (B,) -> (C), (C)."""
     weights = weights.reshape(-1, *[1] * (x.ndim - 1))
     return channel_sum(weights * x), channel_sum(weights * x, x)
 
 
 @one_cpu_takes(sums.affine)
-def affine(x, gain, shift):
+def affine(x: jax.Array, gain: jax.Array, shift: jax.Array) -> jax.Array:
     """x (...,C) * gain (C) + shift (C)."""
     return x * gain + shift
 
 
 @one_cpu_takes(convolution.convolve)
-def convolve(x, kernel, strides, padding, **settings):
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    **settings: Any,
+) -> jax.Array:
     """lax.conv_general_dilated of x (B,H,W,C) and a kernel (kh,kw,C,D)."""
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
 
@@ -110,13 +139,13 @@ class BatchNorm(nnx.Module):
     statistics, True for the batch's, or (B,) 0 or 1 for the batch's of some samples alone.
     """
 
-    def __init__(self, features, *, scale=1.0):
+    def __init__(self, features: int, *, scale: float = 1.0) -> None:
         self.scale = nnx.Param(jnp.full(features, scale, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(features))
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
 
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
         dtype, x = x.dtype, x.astype(jnp.float32)
         if train is not False:
             weights = jnp.ones(len(x)) if train is True else train
@@ -140,8 +169,16 @@ class ConvNorm(nnx.Module):
     """Convolution padded by kernel // 2 on every side, then BatchNorm, then an optional ReLU."""
 
     def __init__(
-        self, in_features, features, kernel=3, stride=1, *, use_bias=False, relu=True, rngs
-    ):
+        self,
+        in_features: int,
+        features: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        use_bias: bool = False,
+        relu: bool = True,
+        rngs: Rngs,
+    ) -> None:
         # XLA's 'SAME' pads a stride-2 convolution on one side only; PyTorch pads both.
         pad = kernel // 2
         self.conv = nnx.Conv(
@@ -154,11 +191,11 @@ class ConvNorm(nnx.Module):
             kernel_init=HE_NORMAL,
             promote_dtype=as_input,
             conv_general_dilated=convolve,
-            rngs=rngs,
+            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
         )
         self.norm = BatchNorm(features)
         self.relu = relu
 
-    def __call__(self, x, train):
+    def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
         x = self.norm(self.conv(x), train)
         return relu(x) if self.relu else x

@@ -1,14 +1,24 @@
 """The prior-net: heads on the global feature that drive the hand model and the cameras."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import linear
+from amvur_jax.models.layers import Rngs, linear
+from mano_jax import HandModel
 from mano_jax.rotations import rotation_matrix
 from mano_jax.topology import MODEL_TO_MANO21
 
+if TYPE_CHECKING:
+    from amvur_jax.models.amvur import AmvurConfig
 
-def constant(values):
+
+def constant(values: Sequence[float]) -> nnx.Initializer:
     """An initialiser that gives these values."""
     return lambda key, shape, dtype=jnp.float32: jnp.broadcast_to(jnp.asarray(values, dtype), shape)
 
@@ -16,20 +26,29 @@ def constant(values):
 class Head(nnx.Module):
     """Linear, Linear, with no activation between (as published)."""
 
-    def __init__(self, in_features, out, *, hidden=512, std=None, bias=None, rngs):
+    def __init__(
+        self,
+        in_features: int,
+        out: int,
+        *,
+        hidden: int = 512,
+        std: float | None = None,
+        bias: Sequence[float] | None = None,
+        rngs: Rngs,
+    ) -> None:
         init = {} if std is None else {"kernel_init": nnx.initializers.normal(std)}
         bias_init = None if bias is None else constant(bias)
         self.hidden = linear(in_features, hidden, rngs=rngs, **init)
         self.out = linear(hidden, out, rngs=rngs, bias_init=bias_init, **init)
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.out(self.hidden(x))
 
 
 class PriorNet(nnx.Module):
     """All heads on g (B,features); `config` is an AmvurConfig."""
 
-    def __init__(self, config, *, rngs):
+    def __init__(self, config: AmvurConfig, *, rngs: Rngs) -> None:
         g = config.backbone.features
         # 10 betas ride behind the pose coefficients, of the mean and of the log-variance.
         pose = 2 * (config.pose_components + 10)
@@ -43,7 +62,7 @@ class PriorNet(nnx.Module):
         self.camera_log_var = Head(g, 4, std=small, rngs=rngs)
         self.weak_camera = Head(g, 3, std=small, bias=config.weak_camera_init, rngs=rngs)
         self.weak_camera_log_var = Head(g, 3, std=small, rngs=rngs)
-        step_init = {} if step is None else {"std": 1e-6, "bias": [step]}
+        step_init: dict[str, Any] = {} if step is None else {"std": 1e-6, "bias": [step]}
         one = {} if step is None else {"kernel_init": nnx.initializers.normal(1e-6)}
         bias = None if step is None else constant([step])
         self.step_3d = Head((21 + config.vertices) * 3, 1, rngs=rngs, **step_init)
@@ -51,7 +70,9 @@ class PriorNet(nnx.Module):
         self.step_camera = linear(4, 1, rngs=rngs, bias_init=bias, **one)
 
 
-def hand_pass(hand, rotation, coefficients, betas):
+def hand_pass(
+    hand: HandModel, rotation: jax.Array, coefficients: jax.Array, betas: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
     """One pass of the hand model as the prior-net uses it.
 
     The root's own rotation is fixed at (pi, 0, 0); then everything is turned about the origin.

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import linear
+from amvur_jax.models.layers import Rngs, linear
 from amvur_jax.models.prior import constant
+from mano_jax import HandModel
 
 START = 2 * math.log(0.02)  # 2 cm
 WRIST = 2 * math.log(0.005)  # what vertices at the wrist take their part of
@@ -30,8 +31,11 @@ class Spread(NamedTuple):
 class SpreadHead(nnx.Module):
     """Image feature (B,features) -> Spread."""
 
-    def __init__(self, features, vertices, *, hidden=128, rngs):
-        self.norm = nnx.LayerNorm(features, rngs=rngs)
+    def __init__(self, features: int, vertices: int, *, hidden: int = 128, rngs: Rngs) -> None:
+        self.norm = nnx.LayerNorm(
+            features,
+            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+        )
         self.hidden = linear(features, hidden, rngs=rngs)
         self.out = linear(
             hidden,
@@ -43,7 +47,7 @@ class SpreadHead(nnx.Module):
         # Only vertex labels train it; without them a vertex has what its joints give.
         self.vertex_offset = nnx.Param(jnp.zeros(vertices))
 
-    def __call__(self, g, hand):
+    def __call__(self, g: jax.Array, hand: HandModel) -> Spread:
         g = jax.lax.stop_gradient(g)
         fingers = self.out(jax.nn.relu(self.hidden(self.norm(g))))
         joints = jnp.concatenate([jnp.full_like(fingers[:, :1], WRIST), fingers], 1)
@@ -51,7 +55,7 @@ class SpreadHead(nnx.Module):
         return Spread(joints, vertices)
 
 
-def vertex_weights(hand):
+def vertex_weights(hand: HandModel) -> jax.Array:
     """(V,21), rows that sum to 1: the joints near each vertex of the flat template, by a Gaussian."""
     posed = hand.with_shape(None).with_pose(jnp.zeros((16, 3)))
     offsets = posed.vertices[:, None] - posed.joints_21("ho3d")

@@ -1,9 +1,14 @@
 """Texture features: the backbone's maps sampled at the projected vertices (paper, section 3.3)."""
 
+from collections.abc import Sequence
+
+import jax
 import jax.numpy as jnp
 
 
-def axis_taps(u, length, *, quirks=False):
+def axis_taps(
+    u: jax.Array, length: int, *, quirks: bool = False
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     """The two pixels and weights of linear interpolation at u (pixel centres at integers).
 
     Outside the map the border pixel has weight 1 (published, below 0: weight 2) and no gradient.
@@ -18,19 +23,25 @@ def axis_taps(u, length, *, quirks=False):
     return (low, first), (high, fraction)
 
 
-def sample_map(features, points, *, quirks=False):
+def sample_map(features: jax.Array, points: jax.Array, *, quirks: bool = False) -> jax.Array:
     """Bilinear samples of features (B,H,W,C) at points (B,N,2) in map pixels, centres at +0.5 -> (B,N,C)."""
     b, h, w, c = features.shape
     flat = features.reshape(b, h * w, c)
-    total = 0.0
+    total: jax.Array | float = 0.0
     for row, row_weight in axis_taps(points[..., 1] - 0.5, h, quirks=quirks):
         for column, column_weight in axis_taps(points[..., 0] - 0.5, w, quirks=quirks):
             pixels = jnp.take_along_axis(flat, (row * w + column)[..., None], 1)
             total = total + pixels * (row_weight * column_weight)[..., None]
-    return total
+    return total  # type: ignore[return-value]  # no number by now
 
 
-def vertex_features(maps, positions, unit=None, *, quirks=False):
+def vertex_features(
+    maps: Sequence[jax.Array],
+    positions: jax.Array,
+    unit: float | None = None,
+    *,
+    quirks: bool = False,
+) -> jax.Array:
     """Features of all maps at vertices: sum of channels wide, in the maps' order.
 
     Args:

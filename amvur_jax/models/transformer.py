@@ -1,36 +1,51 @@
 """The AMVUR transformer block: joint-to-vertex cross attention, then BERT layers on the vertex tokens."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from amvur_jax.models.cpu import attention
 from amvur_jax.models.cpu.backend import one_cpu_takes
-from amvur_jax.models.layers import BERT_NORMAL, add_bias, as_input, dropout, gelu, linear, multiply
+from amvur_jax.models.layers import (
+    BERT_NORMAL,
+    Linear,
+    Rngs,
+    add_bias,
+    as_input,
+    dropout,
+    gelu,
+    linear,
+    multiply,
+)
 
 JOINT_TOKENS = 21
 
 
-def keys_for(key, count):
+def keys_for(key: jax.Array | None, count: int) -> list[jax.Array | None]:
     """`count` independent keys, or that many Nones where there is no randomness (evaluation)."""
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
-def bert_linear(in_features, out_features, rngs):
+def bert_linear(in_features: int, out_features: int, rngs: Rngs) -> Linear:
     return linear(in_features, out_features, kernel_init=BERT_NORMAL, rngs=rngs)
 
 
 class Attention(nnx.Module):
     """Multi-head attention without an output projection: softmax(q k^T / sqrt(d)) v, heads joined."""
 
-    def __init__(self, features, heads, *, rngs):
+    def __init__(self, features: int, heads: int, *, rngs: Rngs) -> None:
         self.query = bert_linear(features, features, rngs)
         self.key = bert_linear(features, features, rngs)
         self.value = bert_linear(features, features, rngs)
         self.heads = heads
 
-    def __call__(self, queries, sources, rate, key):
-        def split(x):
+    def __call__(
+        self, queries: jax.Array, sources: jax.Array, rate: float, key: jax.Array | None
+    ) -> jax.Array:
+        def split(x: jax.Array) -> jax.Array:
             return x.reshape(*x.shape[:-1], self.heads, -1)
 
         q, k, v = split(self.query(queries)), split(self.key(sources)), split(self.value(sources))
@@ -42,12 +57,14 @@ class Attention(nnx.Module):
 
 
 @one_cpu_takes(attention.attend_remaking)
-def attend(q, k, v):
+def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     """softmax(q k^T / sqrt(d)) v: q (...,N,heads,d), k and v (...,M,heads,d) -> (...,N,heads,d)."""
     return attend_dropping(q, k, v, lambda weights: weights)
 
 
-def attend_dropping(q, k, v, drop):
+def attend_dropping(
+    q: jax.Array, k: jax.Array, v: jax.Array, drop: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
     """`attend` with some of the weights dropped; the weights are in float32.
 
     The weights stand with the keys down the columns: XLA's CPU code vectorises a softmax along those.
@@ -68,15 +85,23 @@ def attend_dropping(q, k, v, drop):
 class BertLayer(nnx.Module):
     """Post-norm layer: a = LN(x + W attn(x)), LN(a + W2 gelu(W1 a)), exact GELU (Devlin et al. 2019)."""
 
-    def __init__(self, features, heads, feed_forward, *, rngs):
+    def __init__(self, features: int, heads: int, feed_forward: int, *, rngs: Rngs) -> None:
         self.attention = Attention(features, heads, rngs=rngs)
         self.attention_out = bert_linear(features, features, rngs)
-        self.attention_norm = nnx.LayerNorm(features, epsilon=1e-12, rngs=rngs)
+        self.attention_norm = nnx.LayerNorm(
+            features,
+            epsilon=1e-12,
+            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+        )
         self.feed_forward_in = bert_linear(features, feed_forward, rngs)
         self.feed_forward_out = bert_linear(feed_forward, features, rngs)
-        self.feed_forward_norm = nnx.LayerNorm(features, epsilon=1e-12, rngs=rngs)
+        self.feed_forward_norm = nnx.LayerNorm(
+            features,
+            epsilon=1e-12,
+            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+        )
 
-    def __call__(self, x, rate, key):
+    def __call__(self, x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
         k1, k2, k3 = keys_for(key, 3)
         a = dropout(self.attention_out(self.attention(x, x, rate, k1)), rate, k2)
         a = self.attention_norm(x + a).astype(x.dtype)
@@ -84,7 +109,9 @@ class BertLayer(nnx.Module):
         return self.feed_forward_norm(a + dropout(y, rate, k3)).astype(x.dtype)
 
 
-def token_linear(layer, tokens, shared, mask):
+def token_linear(
+    layer: Linear, tokens: jax.Array, shared: jax.Array | None, mask: jax.Array | None
+) -> jax.Array:
     """layer(mask * concat(tokens, shared) + 0.01 (1 - mask)) without building the concatenation.
 
     `shared` (B,G) is the same for every token of a sample, so its product is made once a sample;
@@ -116,8 +143,18 @@ class TokenBlock(nnx.Module):
     """
 
     def __init__(
-        self, in_features, hidden, out, *, layers, heads, feed_forward, positions, log_var, rngs
-    ):
+        self,
+        in_features: int,
+        hidden: int,
+        out: int,
+        *,
+        layers: int,
+        heads: int,
+        feed_forward: int,
+        positions: int,
+        log_var: bool,
+        rngs: Rngs,
+    ) -> None:
         self.embed = bert_linear(in_features, hidden, rngs)
         self.positions = nnx.Param(BERT_NORMAL(rngs.params(), (positions, hidden)))
         self.cross_attention = Attention(hidden, heads, rngs=rngs)
@@ -130,7 +167,16 @@ class TokenBlock(nnx.Module):
         if log_var:
             self.log_var_head = bert_linear(hidden, out, rngs)
 
-    def __call__(self, tokens, shared=None, mask=None, *, rate=0.0, key=None, dtype=jnp.float32):
+    def __call__(
+        self,
+        tokens: jax.Array,
+        shared: jax.Array | None = None,
+        mask: jax.Array | None = None,
+        *,
+        rate: float = 0.0,
+        key: jax.Array | None = None,
+        dtype: DTypeLike = jnp.float32,
+    ) -> tuple[jax.Array, jax.Array | None]:
         """tokens (B,N,C), or (N,C) with shared (B,G), mask (B,N,1) or None -> (B,N,out), log_var or None.
 
         dtype: of the attention; what it reads and gives, metres in the last block, stays in float32.

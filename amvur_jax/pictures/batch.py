@@ -1,14 +1,17 @@
 """A training batch with its labels drawn: what the network sees, and whether the labels fit it."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 
 from amvur_jax.pictures import draw
+from mano_jax import HandModel
 
 TITLES = ("picture", "2D joints", "3D joints by K", "mesh by K")
 
 
-def batch_picture(batch, hand, count=6):
+def batch_picture(batch: Mapping[str, np.ndarray], hand: HandModel, count: int = 6) -> np.ndarray:
     """A sheet with one row a sample; labels that a sample lacks are not drawn.
 
     Args:

@@ -1,5 +1,11 @@
 """Pictures of predictions: mesh over the image, skeleton, uncertainty as heat, regressed texture."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import cv2
 import jax.numpy as jnp
 import numpy as np
@@ -8,18 +14,34 @@ import render
 from amvur_jax.models.colors import denormalize
 from mano_jax.topology import BONES
 
+if TYPE_CHECKING:
+    import jax
+    from numpy.typing import ArrayLike
+
+    from amvur_jax.inference import Predictor
+    from amvur_jax.models.amvur import Outputs, Texture
+
 SKIN = (0.72, 0.76, 0.92)  # of a mesh without colours of its own
 PANEL = 224  # side of one picture, px
 LIGHT = render.PointLight(ambient=0.45, diffuse=0.55)
 FINGER_COLORS = ((230, 80, 60), (240, 170, 40), (90, 190, 80), (50, 150, 230), (160, 90, 220))
 
 
-def enlarge(image, size=PANEL):
+def enlarge(image: np.ndarray, size: int = PANEL) -> np.ndarray:
     """(S,S,3) uint8 -> (size,size,3) uint8."""
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
-def mesh(vertices_cam, faces, K, crop_size, colors=None, image=None, size=PANEL, light=LIGHT):
+def mesh(
+    vertices_cam: ArrayLike,
+    faces: jax.Array,
+    K: ArrayLike,
+    crop_size: int,
+    colors: ArrayLike | None = None,
+    image: np.ndarray | None = None,
+    size: int = PANEL,
+    light: render.PointLight | None = LIGHT,
+) -> np.ndarray:
     """Render a mesh over a crop, or over white.
 
     Args:
@@ -44,13 +66,13 @@ def mesh(vertices_cam, faces, K, crop_size, colors=None, image=None, size=PANEL,
         (size, size),
         light=light,
     )
-    drawn = np.asarray(np.clip(drawn, 0, 1) * 255).astype(np.uint8)
+    pixels = np.asarray(np.clip(drawn, 0, 1) * 255).astype(np.uint8)
     if image is None:
-        return drawn
-    return np.where(np.asarray(mask)[..., None], drawn, enlarge(image, size))
+        return pixels
+    return np.where(np.asarray(mask)[..., None], pixels, enlarge(image, size))
 
 
-def skeleton(picture, joints_2d):
+def skeleton(picture: np.ndarray, joints_2d: np.ndarray) -> np.ndarray:
     """Draw 21 joints (21,2), in [0,1] of the picture, and their bones onto a copy of it."""
     picture = picture.copy()
     points = np.clip(np.nan_to_num(joints_2d) * len(picture), -4000, 4000)
@@ -64,7 +86,7 @@ def skeleton(picture, joints_2d):
     return picture
 
 
-def heat(values):
+def heat(values: np.ndarray) -> np.ndarray:
     """(V,) -> (V,3) colours from blue (the 2nd percentile) to red (the 98th)."""
     low, high = np.percentile(values, [2, 98])
     level = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
@@ -72,12 +94,12 @@ def heat(values):
     return bgr[:, ::-1] / 255.0
 
 
-def sigma(log_var):
+def sigma(log_var: ArrayLike) -> np.ndarray:
     """(V,3) log-variances -> (V,) standard deviation, root of the summed variances."""
     return np.sqrt(np.exp(np.asarray(log_var, np.float64)).sum(-1))
 
 
-def texture_colors(texture, i):
+def texture_colors(texture: Texture, i: int) -> np.ndarray:
     """RGB (V,3) in [0,1] of sample i; where a vertex is invisible, the median of those that are not."""
     colors = np.array(denormalize(texture.vertex_rgb[i]))
     visible = np.asarray(texture.visible[i]) > 0
@@ -86,7 +108,13 @@ def texture_colors(texture, i):
     return colors
 
 
-def panels(predictor, outputs, images, i, background=None):
+def panels(
+    predictor: Predictor,
+    outputs: Outputs,
+    images: Sequence[np.ndarray] | np.ndarray,
+    i: int,
+    background: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """The four pictures of sample i: mesh over the crop, 2D joints, uncertainty, texture.
 
     background: the same crop at a higher resolution, if there is one.
@@ -96,15 +124,16 @@ def panels(predictor, outputs, images, i, background=None):
     vertices, K = np.asarray(view.vertices[i]), np.asarray(view.K[i])
     faces, size = predictor.hand.faces, predictor.size
     spread = sigma(predictor.sigma(outputs).vertices[i])
+    colors = texture_colors(outputs.texture, i)  # type: ignore[arg-type]  # it was asked for
     return {
         "prediction": mesh(vertices, faces, K, size, image=background),
         "2D joints": skeleton(enlarge(background), np.asarray(predictor.joints_2d(outputs)[i])),
         "uncertainty": mesh(vertices, faces, K, size, heat(spread)),
-        "texture": mesh(vertices, faces, K, size, texture_colors(outputs.texture, i), light=None),
+        "texture": mesh(vertices, faces, K, size, colors, light=None),
     }
 
 
-def sheet(rows, margin=6):
+def sheet(rows: Sequence[Mapping[str, np.ndarray]], margin: int = 6) -> np.ndarray:
     """A contact sheet: rows of {title: (S,S,3) uint8}, the titles above, white between."""
     height, width = next(iter(rows[0].values())).shape[:2]
     columns = len(rows[0])
@@ -122,12 +151,12 @@ def sheet(rows, margin=6):
     return page
 
 
-def write_png(path, picture):
+def write_png(path: str | Path, picture: np.ndarray) -> None:
     """Write (H,W,3) uint8 RGB."""
     cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
 
-def write_jpeg(path, picture, quality=88):
+def write_jpeg(path: str | Path, picture: np.ndarray, quality: int = 88) -> None:
     """Write (H,W,3) uint8 RGB."""
     cv2.imwrite(
         str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]

@@ -1,14 +1,21 @@
 """A contact sheet of frames: crop, ground truth, prediction, uncertainty, texture."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import jax
 import numpy as np
 
-from amvur_jax.data.frame import project
+from amvur_jax.data.frame import Dataset, project
 from amvur_jax.data.sample import make_sample
 from amvur_jax.pictures import draw
 
+if TYPE_CHECKING:
+    from amvur_jax.inference import Predictor
 
-def overview(predictor, dataset, count=6):
+
+def overview(predictor: Predictor, dataset: Dataset, count: int = 6) -> np.ndarray:
     """Draw what is predicted for `count` frames, evenly spread over a data set.
 
     Args:

@@ -4,7 +4,9 @@ import contextlib
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 
@@ -20,7 +22,7 @@ _FORMS = (
 
 
 @contextlib.contextmanager
-def open_predictions(path):
+def open_predictions(path: str | Path) -> Iterator[tuple[np.ndarray, Iterator[np.ndarray]]]:
     """Open a file of predictions; a zip's member is read in place, nothing is unpacked.
 
     Args:
@@ -47,7 +49,7 @@ def open_predictions(path):
         yield _from_json(files.enter_context(archive.open(member)), f"{path}:{member}")
 
 
-def read_predictions(path):
+def read_predictions(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a file of predictions whole.
 
     Args:
@@ -65,7 +67,7 @@ def read_predictions(path):
 
 
 @contextlib.contextmanager
-def _named_errors(path):
+def _named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -74,7 +76,7 @@ def _named_errors(path):
         raise UserError(f"{path}: is a damaged or encrypted zip; write it again") from error
 
 
-def _member(path, names):
+def _member(path: Path, names: list[str]) -> str:
     """The archive's pred.json; some systems zip the folder that it is in."""
     found = [n for n in names if PurePosixPath(n).name == MEMBER and ".." not in n]
     if len(found) != 1:
@@ -83,13 +85,13 @@ def _member(path, names):
     return found[0]
 
 
-def _from_json(file, name):
+def _from_json(file: IO[bytes], name: str | Path) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     reader = JsonArrays(file, name)
     reader.expect("[")
     joints = reader.samples(JOINTS)
     reader.expect(",")
 
-    def vertices():
+    def vertices() -> Iterator[np.ndarray]:
         count = 0
         for sample in reader.stream(VERTICES):
             yield sample
@@ -102,7 +104,7 @@ def _from_json(file, name):
     return joints, vertices()
 
 
-def _from_arrays(path):
+def _from_arrays(path: Path) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -118,7 +120,7 @@ def _from_arrays(path):
     return joints.astype(np.float64), (np.asarray(v, np.float64) for v in vertices)
 
 
-def _pick(path, arrays, shape):
+def _pick(path: Path, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """The one array of predictions with samples of this shape: never one that is called the truth."""
     fitting = {
         name: values

@@ -3,6 +3,8 @@
 import json
 import pathlib
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +21,7 @@ from amvur_jax.published.names import convert_entry
 SHOWN = 12  # names that an error lists of each kind
 
 
-def read_state_dict(path):
+def read_state_dict(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """{name: float32 array} of a file of torch.save, zipped or of the old kind, tensors only.
 
     Raises:
@@ -51,23 +53,23 @@ def read_state_dict(path):
     return {key: tensor.to(torch.float32).numpy() for key, tensor in content.items()}
 
 
-def tensor(tensors, key):
+def tensor(tensors: Mapping[str, np.ndarray], key: str) -> np.ndarray:
     """One tensor; UserError where it is missing, for the network's sizes are read off it."""
     if key not in tensors:
         raise UserError(f"the input has no tensor {key}: it is no state dict of this network")
     return tensors[key]
 
 
-def count(tensors, pattern):
+def count(tensors: Iterable[str], pattern: str) -> int:
     """One more than the highest number in the first group of a pattern of names."""
     found = [int(match[1]) for match in map(re.compile(pattern).match, tensors) if match]
     return max(found, default=-1) + 1
 
 
-def hrnet_size(tensors):
+def hrnet_size(tensors: Mapping[str, np.ndarray]) -> HRNetSize:
     """The HRNetSize of a state dict with `backbone.` names, of any width and depth."""
 
-    def width(key):
+    def width(key: str) -> int:
         return len(tensor(tensors, f"backbone.{key}.weight"))
 
     stages = (2, 3, 4)
@@ -84,7 +86,7 @@ def hrnet_size(tensors):
     )
 
 
-def amvur_fields(tensors):
+def amvur_fields(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The fields of config.model that a state dict of the whole network shows.
 
     The numbers of attention heads do not show in it: the published ones, 4 and 12, stay.
@@ -103,7 +105,7 @@ def amvur_fields(tensors):
     }
 
 
-def fill(tensors, shapes):
+def fill(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Any]) -> dict[str, Any]:
     """The state that `shapes` describes, from a state dict.
 
     Args:
@@ -144,7 +146,9 @@ def fill(tensors, shapes):
     return unflatten_dict(filled)
 
 
-def convert_hrnet(tensors, config):
+def convert_hrnet(
+    tensors: Mapping[str, np.ndarray], config: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """An HRNet classifier's state dict -> state of the backbone alone, config with its size."""
     tensors = {f"backbone.{key.removeprefix('backbone.')}": array for key, array in tensors.items()}
     size = hrnet_size(tensors)
@@ -153,7 +157,9 @@ def convert_hrnet(tensors, config):
     return state, config | {"model": config["model"] | {"backbone": vars(size)}}
 
 
-def convert_amvur(tensors, config):
+def convert_amvur(
+    tensors: Mapping[str, np.ndarray], config: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A state dict of the whole published network -> its state, config with sizes and quirks."""
     fields = amvur_fields(tensors) | {"backbone": vars(hrnet_size(tensors))}
     config = config | {"model": config["model"] | fields}
@@ -164,7 +170,14 @@ def convert_amvur(tensors, config):
 KINDS = {"hrnet": convert_hrnet, "amvur": convert_amvur}
 
 
-def convert(kind, path, output, config, mano=None, downsampling=None):
+def convert(
+    kind: str,
+    path: str | pathlib.Path,
+    output: str | pathlib.Path,
+    config: dict[str, Any],
+    mano: str | pathlib.Path | None = None,
+    downsampling: str | pathlib.Path | None = None,
+) -> dict[str, Any]:
     """Convert a file of PyTorch weights into a checkpoint that train, evaluate and predict restore.
 
     Args:

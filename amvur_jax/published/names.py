@@ -74,7 +74,7 @@ UNUSED = re.compile(
 LEAVES = {"running_mean": "mean", "running_var": "var"}
 
 
-def convert_entry(key, tensor):
+def convert_entry(key: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray] | None:
     """Our path and array of one entry of the state dict of the whole network.
 
     Args:

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from amvur_jax.data.frame import Dataset
 from amvur_jax.data.sample import make_sample
+from mano_jax import HandModel
 from mano_jax.rotations import rotation_matrix, rotation_vector
 
 
@@ -17,13 +19,13 @@ class MeanHand(NamedTuple):
     joints_2d: np.ndarray
 
 
-def mean_rotation(rotations):
+def mean_rotation(rotations: np.ndarray) -> np.ndarray:
     """The rotation nearest to the mean of rotations (N,3,3) in Frobenius norm (chordal mean)."""
     u, _, vt = np.linalg.svd(rotations.mean(0))
     return u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
 
 
-def mean_hand(dataset, hand, frames=300):
+def mean_hand(dataset: Dataset, hand: HandModel, frames: int = 300) -> MeanHand:
     """Mean shape, finger pose, orientation and place in the crop, over evenly spread training frames.
 
     Args:

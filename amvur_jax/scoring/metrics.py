@@ -6,15 +6,23 @@ the device during training. A mirrored hand scores perfectly under the official 
 aligns without mirrors.
 """
 
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
 from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    import jax
 
 THRESHOLDS = np.linspace(0.0, 0.05, 100)
 F_THRESHOLDS = {5: 0.005, 15: 0.015}
 _EPS = 1e-8
 
+Array = TypeVar("Array", np.ndarray, "jax.Array")
 
-def procrustes(points, target, proper=False, xp=np):
+
+def procrustes(points: Array, target: Array, proper: bool = False, xp: ModuleType = np) -> Array:
     """Align points to a target by translation, scale and rotation (generalised Procrustes).
 
     Args:
@@ -41,7 +49,7 @@ def procrustes(points, target, proper=False, xp=np):
     return points @ xp.swapaxes(u @ vt, -1, -2) * scale * size + centre
 
 
-def scale_translation(joints, target, xp=np):
+def scale_translation(joints: Array, target: Array, xp: ModuleType = np) -> Array:
     """Align joints to a target by the length from joint 0 to joint 4 and by joint 0.
 
     Args:
@@ -53,7 +61,7 @@ def scale_translation(joints, target, xp=np):
       (..., 21, 3) aligned joints; joints without a length keep their size.
     """
 
-    def length(x):
+    def length(x: Array) -> Array:
         return xp.linalg.norm(x[..., 4, :] - x[..., 0, :], axis=-1)[..., None, None]
 
     own = length(joints)
@@ -63,7 +71,14 @@ def scale_translation(joints, target, xp=np):
     return joints - joints[..., :1, :] + target[..., :1, :]
 
 
-def errors(joints, vertices, gt_joints, gt_vertices, scaled=True, xp=np):
+def errors(
+    joints: Array,
+    vertices: Array,
+    gt_joints: Array,
+    gt_vertices: Array,
+    scaled: bool = True,
+    xp: ModuleType = np,
+) -> tuple[dict[str, Array], Array]:
     """The error of every keypoint under every alignment.
 
     Args:
@@ -92,7 +107,9 @@ def errors(joints, vertices, gt_joints, gt_vertices, scaled=True, xp=np):
     return {name: xp.linalg.norm(a - b, axis=-1) for name, (a, b) in compared.items()}, aligned
 
 
-def nearest_distances(a, b, limit=np.inf):
+def nearest_distances(
+    a: np.ndarray, b: np.ndarray, limit: float = np.inf
+) -> tuple[np.ndarray, np.ndarray]:
     """Distance of each point to the nearest one of the other set.
 
     Args:
@@ -109,7 +126,7 @@ def nearest_distances(a, b, limit=np.inf):
     return to_b, to_a
 
 
-def f_score(to_target, to_points, threshold, xp=np):
+def f_score(to_target: Array, to_points: Array, threshold: float, xp: ModuleType = np) -> Array:
     """Harmonic mean of the shares of nearest distances that lie (strictly) below a threshold.
 
     Args:
@@ -127,7 +144,7 @@ def f_score(to_target, to_points, threshold, xp=np):
     return 2 * precision * recall / xp.where(total > 0, total, 1.0)
 
 
-def area(share, xp=np):
+def area(share: Array, xp: ModuleType = np) -> Array:
     """Area under curves of correct keypoints.
 
     Args:

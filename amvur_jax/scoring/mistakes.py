@@ -1,6 +1,7 @@
 """Likely mistakes in a file of predictions that the scores forgive or hide, each with its evidence."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from amvur_jax.data.layouts import PROGRAMS
@@ -19,7 +20,13 @@ _ORDERS = {
 }
 
 
-def find_mistakes(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d"):
+def find_mistakes(
+    pred_joints: ArrayLike,
+    pred_vertices: ArrayLike,
+    gt_joints: np.ndarray,
+    gt_vertices: np.ndarray,
+    dataset: str = "ho3d",
+) -> list[str]:
     """Name what is probably wrong with predictions, in sentences with the evidence.
 
     Args:
@@ -53,27 +60,27 @@ def find_mistakes(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="h
     return found
 
 
-def _size(points):
+def _size(points: np.ndarray) -> float:
     """The median over the samples of the root mean square distance from the centre."""
     centred = points - points.mean(axis=1, keepdims=True)
     return float(np.median(np.sqrt((centred**2).sum(-1).mean(-1))))
 
 
-def _relative(points):
+def _relative(points: np.ndarray) -> np.ndarray:
     return points - points[:, :1]
 
 
-def _mm(a, b):
+def _mm(a: np.ndarray, b: np.ndarray) -> float:
     return 1000 * float(np.median(np.linalg.norm(a - b, axis=-1).mean(-1)))
 
 
-def _unit(name, size):
+def _unit(name: str, size: float) -> str:
     unit = next((u for factor, u in _UNITS.items() if 0.5 < size / factor < 2), None)
     guess = f"{unit} instead of metres?" if unit else "another unit than metres?"
     return f"the {name} are {size:.4g} times as large as the ground truth's: {guess}"
 
 
-def _wrist(joints, gt_joints):
+def _wrist(joints: np.ndarray, gt_joints: np.ndarray) -> list[str]:
     """The official HO-3D scores take no wrist off: the challenge wants hands on the given wrist."""
     distance = _mm(joints[:, :1], gt_joints[:, :1])
     if distance < 1:
@@ -85,7 +92,7 @@ def _wrist(joints, gt_joints):
     ]
 
 
-def _axes(joints, gt_joints, dataset):
+def _axes(joints: np.ndarray, gt_joints: np.ndarray, dataset: str) -> list[str]:
     """OpenCV's axes for OpenGL's or the reverse: y and z turned."""
     flipped = np.array([1.0, -1.0, -1.0])
     target = _relative(gt_joints)
@@ -100,7 +107,7 @@ def _axes(joints, gt_joints, dataset):
     ]
 
 
-def _mirror(vertices, gt_vertices):
+def _mirror(vertices: np.ndarray, gt_vertices: np.ndarray) -> list[str]:
     """The official alignment undoes a mirror; the proper one does not."""
     official = _mm(procrustes(vertices, gt_vertices), gt_vertices)
     proper = _mm(procrustes(vertices, gt_vertices, proper=True), gt_vertices)
@@ -113,7 +120,9 @@ def _mirror(vertices, gt_vertices):
     ]
 
 
-def _order(joints, vertices, gt_joints, gt_vertices):
+def _order(
+    joints: np.ndarray, vertices: np.ndarray, gt_joints: np.ndarray, gt_vertices: np.ndarray
+) -> np.ndarray | None:
     """The right order (21,) where joints, placed by their meshes, fit others than their namesakes."""
     placed = _place(joints, vertices, gt_vertices)
     distances = np.linalg.norm(placed[:, :, None] - gt_joints[:, None], axis=-1).mean(0)
@@ -124,11 +133,11 @@ def _order(joints, vertices, gt_joints, gt_vertices):
     return None if there >= _CLEARLY * here or after >= _CLEARLY * before else order
 
 
-def _aligned(joints, order, gt_joints):
+def _aligned(joints: np.ndarray, order: np.ndarray, gt_joints: np.ndarray) -> list[float]:
     return [_mm(procrustes(x, gt_joints), gt_joints) for x in (joints, joints[:, order])]
 
 
-def _order_text(order, joints, gt_joints, dataset):
+def _order_text(order: np.ndarray, joints: np.ndarray, gt_joints: np.ndarray, dataset: str) -> str:
     before, after = _aligned(joints, order, gt_joints)
     meant = PROGRAMS[dataset].joint_order
     name = next((n for n, o in _ORDERS.items() if (np.argsort(o)[meant] == order).all()), None)
@@ -139,7 +148,7 @@ def _order_text(order, joints, gt_joints, dataset):
     )
 
 
-def _place(joints, vertices, gt_vertices):
+def _place(joints: np.ndarray, vertices: np.ndarray, gt_vertices: np.ndarray) -> np.ndarray:
     """The joints moved by the similarity (a mirror allowed) that aligns their mesh."""
     count = vertices.shape[1]
     ones = np.ones((len(vertices), count, 1))
@@ -148,7 +157,13 @@ def _place(joints, vertices, gt_vertices):
     return np.concatenate([joints, ones[:, :21]], -1) @ A
 
 
-def _apart(joints, vertices, gt_joints, gt_vertices, dataset):
+def _apart(
+    joints: np.ndarray,
+    vertices: np.ndarray,
+    gt_joints: np.ndarray,
+    gt_vertices: np.ndarray,
+    dataset: str,
+) -> list[str]:
     """Joints and vertices in different frames: fingertips are vertices, so they must coincide."""
     program = PROGRAMS[dataset]
     tips = np.argsort(program.joint_order)[[4, 8, 12, 16, 20]]

@@ -1,20 +1,24 @@
 """Plots of scores, as bytes: PNG for a file, SVG for a page, each in light and dark."""
 
 import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from amvur_jax.scoring import uncertainty
 from amvur_jax.scoring.metrics import THRESHOLDS, area
+from amvur_jax.scoring.scores import Scores
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, light enough for dark pages.
 BLUE, ORANGE, GREEN, RED = "#0a84c6", "#e08a00", "#10a37f", "#d65a2e"
 _INK = {False: "#30343a", True: "#d4d8de"}
 
 
-def _figure(width, height, dark):
+def _figure(width: float, height: float, dark: bool) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
@@ -29,7 +33,7 @@ def _figure(width, height, dark):
     return figure, axes
 
 
-def _finish(axes, dark, x, y, legend=True):
+def _finish(axes: Axes, dark: bool, x: str, y: str, legend: bool = True) -> None:
     ink = _INK[dark]
     axes.set_xlabel(x, color=ink, fontsize=9.5)
     axes.set_ylabel(y, color=ink, fontsize=9.5)
@@ -37,7 +41,7 @@ def _finish(axes, dark, x, y, legend=True):
         axes.legend(frameon=False, labelcolor=ink, fontsize=9)
 
 
-def pck(scores, dark=False):
+def pck(scores: Scores, dark: bool = False) -> Figure:
     """Share of joints and vertices within a threshold, by threshold; the area beneath is the AUC."""
     figure, axes = _figure(5.2, 3.4, dark)
     for name, label, color, line in (
@@ -55,7 +59,7 @@ def pck(scores, dark=False):
     return figure
 
 
-def errors(scores, dark=False):
+def errors(scores: Scores, dark: bool = False) -> Figure:
     """How the samples' errors are distributed."""
     figure, axes = _figure(5.2, 3.4, dark)
     samples = scores.per_sample
@@ -63,13 +67,19 @@ def errors(scores, dark=False):
     top = max(np.percentile(1000 * samples[name], 99) for name in names)
     for name, (label, color) in names.items():
         values = np.clip(1000 * samples[name], 0, top)
-        axes.hist(values, bins=np.linspace(0, top, 41), color=color, alpha=0.55, label=label)
+        axes.hist(
+            values,
+            bins=np.linspace(0, top, 41),  # type: ignore[arg-type]  # its stub knows no arrays
+            color=color,
+            alpha=0.55,
+            label=label,
+        )
         axes.axvline(np.median(values), color=color, linewidth=1.5)
     _finish(axes, dark, "mean error of a sample, mm (line: median)", "samples")
     return figure
 
 
-def joints(rows, dark=False):
+def joints(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> Figure:
     """Error by joint: wrist-relative and aligned."""
     figure, axes = _figure(5.2, 4.2, dark)
     places = np.arange(len(rows))
@@ -85,7 +95,9 @@ def joints(rows, dark=False):
     return figure
 
 
-def calibration(points, temperature, dark=False):
+def calibration(
+    points: Mapping[str, uncertainty.Points], temperature: float, dark: bool = False
+) -> Figure:
     """How many points lie inside the region that should hold a share of them; the diagonal is perfect."""
     figure, axes = _figure(5.2, 3.8, dark)
     levels = uncertainty.CURVE_LEVELS
@@ -101,7 +113,7 @@ def calibration(points, temperature, dark=False):
     return figure
 
 
-def sparsification(points, dark=False):
+def sparsification(points: Mapping[str, uncertainty.Points], dark: bool = False) -> Figure:
     """Mean error of what stays when the points with the largest sigmas leave; dashed: by the error."""
     figure, axes = _figure(5.2, 3.8, dark)
     gone = 1 - uncertainty.KEPT
@@ -118,20 +130,20 @@ def sparsification(points, dark=False):
     return figure
 
 
-def svg(plot, *args, dark=False):
+def svg(plot: Callable[..., Figure], *args: Any, dark: bool = False) -> bytes:
     """The plot as an SVG, its letters as outlines."""
     with matplotlib.rc_context({"svg.hashsalt": "scores"}):  # the same plot makes the same bytes
         return _save(plot(*args, dark=dark), "svg", metadata={"Date": None})
 
 
-def png(plot, *args):
+def png(plot: Callable[..., Figure], *args: Any) -> bytes:
     """The plot as a PNG on white."""
     figure = plot(*args)
     figure.patch.set(facecolor="white", alpha=1)
     return _save(figure, "png", dpi=150)
 
 
-def _save(figure, kind, **options):
+def _save(figure: Figure, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format=kind, **options)
     return file.getvalue()

@@ -1,8 +1,12 @@
 """The one-page report of an evaluation: tables, plots and frames in a single HTML file, nothing beside it."""
 
+from __future__ import annotations
+
 import base64
 import html
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -12,7 +16,16 @@ from amvur_jax.data.sample import make_sample
 from amvur_jax.files.whole import write_whole
 from amvur_jax.pictures import draw
 from amvur_jax.scoring import plots
-from amvur_jax.scoring.tables import TABLE
+from amvur_jax.scoring.tables import TABLE, Scored
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from amvur_jax.data.frame import Dataset
+    from amvur_jax.evaluate import Evaluated
+    from amvur_jax.inference import Predictor
+    from amvur_jax.predictions.spool import Parts
+    from amvur_jax.scoring.uncertainty import Points
 
 # Of what papers report: the names in a summary of Layout.published.
 QUOTED = ("pa_mpjpe_mm", "pa_mpvpe_mm", "f_al_score_5", "f_al_score_15")
@@ -74,7 +87,14 @@ figcaption { font-size: .82rem; margin-top: .3rem; }
 """
 
 
-def write(predictor, dataset, root, records, found, path):
+def write(
+    predictor: Predictor,
+    dataset: Dataset,
+    root: str | pathlib.Path,
+    records: Parts,
+    found: Evaluated,
+    path: pathlib.Path,
+) -> None:
     """Write the report of an evaluation.
 
     Args:
@@ -110,12 +130,17 @@ def write(predictor, dataset, root, records, found, path):
     write_whole(path, text.encode())
 
 
-def pictures(predictor, dataset, record, temperature):
+def pictures(
+    predictor: Predictor, dataset: Dataset, record: np.void, temperature: float | None
+) -> dict[str, np.ndarray]:
     """{caption: (224,224,3) uint8} of one frame: the crop, the true mesh, the predicted one, its sigma."""
     i, size, faces = int(record["index"]), draw.PANEL, predictor.hand.faces
     sample = make_sample(dataset.frame(i), size)
     crop, K = sample["image"], sample["K"]
-    joints, vertices = (points[i] for points in dataset.ground_truth)
+    joints, vertices = (
+        points[i]
+        for points in dataset.ground_truth  # type: ignore[union-attr]  # there is one
+    )
     moved = record["vertices_cam"] - record["joints_cam"][0] + joints[0]
     scale = 1000 * np.sqrt((temperature or 1.0) / 3)
     sigma_mm = scale * draw.sigma(record["vertices_log_var"])
@@ -129,15 +154,15 @@ def pictures(predictor, dataset, record, temperature):
 
 
 def page(
-    scored,
-    summary,
-    title,
-    subtitle,
-    published=None,
-    points=None,
-    frames=None,
-    typical=(),
-):
+    scored: Scored,
+    summary: Mapping[str, Any],
+    title: str,
+    subtitle: str,
+    published: Mapping[str, tuple[float, ...]] | None = None,
+    points: Mapping[str, Points] | None = None,
+    frames: Mapping[int, Mapping[str, np.ndarray]] | None = None,
+    typical: Sequence[int] = (),
+) -> str:
     """The HTML text.
 
     Args:
@@ -210,7 +235,7 @@ def page(
     )
 
 
-def _tiles(summary):
+def _tiles(summary: Mapping[str, Any]) -> str:
     joints_auc = next(
         summary[k] for k in ("xyz_procrustes_al_auc3d", "xyz_al_auc3d") if k in summary
     )
@@ -228,7 +253,7 @@ def _tiles(summary):
     return '<div class="tiles">' + "".join(cells) + "</div>"
 
 
-def _uncertainty(sigma, points):
+def _uncertainty(sigma: Mapping[str, Any], points: Mapping[str, Points] | None) -> list[str]:
     fitted = f"fitted on the {sigma['calibration_samples']:,} others"
     where = fitted if sigma["fitted_here"] else "as stored with the checkpoint"
     rows = [
@@ -265,7 +290,9 @@ def _uncertainty(sigma, points):
     ]
 
 
-def _frames(indices, frames, scored):
+def _frames(
+    indices: Sequence[int], frames: Mapping[int, Mapping[str, np.ndarray]], scored: Scored
+) -> str:
     samples, shown = scored.scores.per_sample, []
     for i in indices:
         tiles = "".join(
@@ -282,7 +309,12 @@ def _frames(indices, frames, scored):
     return '<div class="frames">' + "".join(shown) + "</div>"
 
 
-def _table(rows, titles, digits=2, ours=None):
+def _table(
+    rows: Sequence[Mapping[str, object]],
+    titles: Mapping[str, str],
+    digits: int = 2,
+    ours: int | None = None,
+) -> str:
     head = "".join(f"<th>{_text(titles.get(key, key))}</th>" for key in rows[0])
     lines = []
     for n, row in enumerate(rows):
@@ -291,11 +323,11 @@ def _table(rows, titles, digits=2, ours=None):
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 
 
-def _number(value, digits):
+def _number(value: object, digits: int) -> str:
     return f"{value:.{digits}f}" if isinstance(value, float) else _text(str(value))
 
 
-def _plot(plot, *args, caption):
+def _plot(plot: Callable[..., Figure], *args: Any, caption: str) -> str:
     light, dark = (_uri(plots.svg(plot, *args, dark=d), "image/svg+xml") for d in (False, True))
     return (
         f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
@@ -304,14 +336,14 @@ def _plot(plot, *args, caption):
     )
 
 
-def _jpeg(picture):
+def _jpeg(picture: np.ndarray) -> str:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return _uri(data.tobytes(), "image/jpeg")
 
 
-def _uri(data, kind):
+def _uri(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _text(value):
+def _text(value: object) -> str:
     return html.escape(str(value))

@@ -1,10 +1,19 @@
 """The scores of a set of samples: the official keys, and tables by joint, sequence and sample."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from amvur_jax.data.layouts import PROGRAMS
 from amvur_jax.scoring import metrics
 from amvur_jax.scoring.metrics import F_THRESHOLDS, THRESHOLDS
+
+if TYPE_CHECKING:
+    import jax
 
 IN_MM = (
     "mpjpe",
@@ -15,6 +24,8 @@ IN_MM = (
     "pa_mpvpe",
     "proper_pa_mpvpe",
 )
+# What `measure` gives.
+Measured = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 _LIMIT = 1.001 * max(F_THRESHOLDS.values())
 
 
@@ -30,17 +41,24 @@ class Scores:
       counts: {error: (K, 100) how many samples are within each of metrics.THRESHOLDS}.
     """
 
-    def __init__(self, dataset="ho3d"):
+    def __init__(self, dataset: str = "ho3d") -> None:
         if dataset not in PROGRAMS:
             raise ValueError(f"dataset={dataset!r}: expected {' or '.join(PROGRAMS)}")
         self.dataset = dataset
-        self.totals, self.counts = {}, {}
-        self._samples = {}
+        self.totals: dict[str, np.ndarray] = {}
+        self.counts: dict[str, np.ndarray] = {}
+        self._samples: dict[str, list[np.ndarray]] = {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(map(len, self._samples.get("mpjpe", ())))
 
-    def add(self, pred_joints, pred_vertices, gt_joints, gt_vertices):
+    def add(
+        self,
+        pred_joints: ArrayLike,
+        pred_vertices: ArrayLike,
+        gt_joints: ArrayLike,
+        gt_vertices: ArrayLike,
+    ) -> dict[str, np.ndarray]:
         """Score a batch.
 
         Args:
@@ -56,7 +74,9 @@ class Scores:
             measure(pred_joints, pred_vertices, gt_joints, gt_vertices, self.dataset)
         )
 
-    def collect(self, measured):
+    def collect(
+        self, measured: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
         """Take in what `measure` gave for a batch; returns its part of `per_sample`."""
         errors, samples = measured
         for name, values in errors.items():
@@ -67,12 +87,12 @@ class Scores:
         return samples
 
     @property
-    def per_sample(self):
+    def per_sample(self) -> dict[str, np.ndarray]:
         """{name: (N,)}: errors in metres (mpjpe, root_mpjpe, pa_mpjpe, proper_pa_mpjpe, mpvpe,
         pa_mpvpe, proper_pa_mpvpe, for HO-3D st_mpjpe) and f_5, f_al_5, f_15, f_al_15."""
         return {name: np.concatenate(parts) for name, parts in self._samples.items()}
 
-    def summary(self):
+    def summary(self) -> dict[str, float]:
         """The scores of all samples so far.
 
         Returns:
@@ -87,16 +107,22 @@ class Scores:
         f = {name: values.mean() for name, values in samples.items() if name.startswith("f_")}
         return summarize(self.totals, self.counts, f, len(self), self.dataset)
 
-    def curve(self, name):
+    def curve(self, name: str) -> np.ndarray:
         """Share of keypoints (100,) with at most each of metrics.THRESHOLDS of that error."""
         return self.counts[name].mean(axis=0) / len(self)
 
-    def per_keypoint(self, name):
+    def per_keypoint(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean error (K,) in metres and area under the curve (K,) of every joint or vertex."""
         return self.totals[name] / len(self), metrics.area(self.counts[name] / len(self))
 
 
-def measure(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d"):
+def measure(
+    pred_joints: ArrayLike,
+    pred_vertices: ArrayLike,
+    gt_joints: ArrayLike,
+    gt_vertices: ArrayLike,
+    dataset: str = "ho3d",
+) -> Measured:
     """What a batch adds to the scores; a pure function, so that batches can be measured in threads.
 
     Args:
@@ -122,7 +148,7 @@ def measure(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d"):
     return errors, samples
 
 
-def within(errors):
+def within(errors: np.ndarray) -> np.ndarray:
     """How many of errors (B, K) are at most each threshold: (K, 100)."""
     keypoints = errors.shape[-1]
     first = np.searchsorted(THRESHOLDS, errors)  # of the thresholds that an error is within
@@ -131,7 +157,13 @@ def within(errors):
     return counts.reshape(keypoints, -1)[:, :-1].cumsum(axis=1)
 
 
-def summarize(totals, counts, f, samples, dataset):
+def summarize(
+    totals: Mapping[str, metrics.Array],
+    counts: Mapping[str, metrics.Array],
+    f: Mapping[str, float | np.ndarray | jax.Array],
+    samples: int,
+    dataset: str,
+) -> dict[str, float]:
     """The scores from what was summed over the samples, on the host or on a device.
 
     Args:
@@ -156,14 +188,14 @@ def summarize(totals, counts, f, samples, dataset):
     return scores
 
 
-def score_names(dataset="ho3d"):
+def score_names(dataset: str = "ho3d") -> list[str]:
     """The keys of `summarize` for a key of PROGRAMS."""
     names = [f"{key}_{kind}" for key in PROGRAMS[dataset].keys for kind in ("mean3d", "auc3d")]
     names += [f"f_{kind}score_{mm}" for mm in F_THRESHOLDS for kind in ("", "al_")]
     return [*names, *(f"{name}_mm" for name in IN_MM)]
 
 
-def official_text(scores, dataset="ho3d"):
+def official_text(scores: Mapping[str, float], dataset: str = "ho3d") -> str:
     """scores.txt as the dataset's program writes it: `key: value` lines, cm, six decimals."""
     keys = score_names(dataset)[: -len(IN_MM)]
     return "".join(f"{key}: {scores[key]:f}\n" for key in keys)

@@ -2,15 +2,16 @@
 
 import collections
 import os
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from amvur_jax.data.layouts import PROGRAMS
 from amvur_jax.scoring.mistakes import SAMPLES, find_mistakes
-from amvur_jax.scoring.scores import Scores, measure
+from amvur_jax.scoring.scores import Measured, Scores, measure
 from mano_jax.topology import JOINT_NAMES
 
 _BATCH = 32
@@ -23,10 +24,10 @@ class Scored(NamedTuple):
     """Scores of a set, the samples' names and what looks wrong with the predictions."""
 
     scores: Scores
-    names: list
-    warnings: list
+    names: Sequence[str]
+    warnings: list[str]
 
-    def summary(self):
+    def summary(self) -> dict[str, Any]:
         """The scores and the tables, ready for JSON: the official keys first, see docs/scores.md."""
         values = {"dataset": self.scores.dataset, "samples": len(self.scores)}
         values |= self.scores.summary()
@@ -37,7 +38,7 @@ class Scored(NamedTuple):
         values["warnings"] = self.warnings
         return values
 
-    def per_joint(self):
+    def per_joint(self) -> list[dict[str, Any]]:
         """One row a joint, finger by finger (the model's order)."""
         order = np.argsort(PROGRAMS[self.scores.dataset].joint_order)
         columns = {"joint": JOINT_NAMES}
@@ -47,7 +48,7 @@ class Scored(NamedTuple):
             columns |= {f"{error}_auc": area[order].tolist()}
         return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
-    def per_sequence(self):
+    def per_sequence(self) -> list[dict[str, Any]] | None:
         """One row a sequence, the part of the names before the slash; None where names have none."""
         if not all("/" in name for name in self.names):
             return None
@@ -61,7 +62,7 @@ class Scored(NamedTuple):
             rows.append(row)
         return rows
 
-    def worst(self, count=WORST):
+    def worst(self, count: int = WORST) -> list[dict[str, Any]]:
         """The samples with the largest aligned vertex error, the worst first."""
         samples = self.scores.per_sample
         order = np.argsort(-samples["pa_mpvpe"], kind="stable")[:count]
@@ -72,7 +73,14 @@ class Scored(NamedTuple):
         ]
 
 
-def score(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d", names=None):
+def score(
+    pred_joints: np.ndarray,
+    pred_vertices: Iterable[np.ndarray],
+    gt_joints: np.ndarray,
+    gt_vertices: Iterable[np.ndarray],
+    dataset: str = "ho3d",
+    names: Sequence[str] | None = None,
+) -> Scored:
     """Score predictions as the dataset's own program does, in threads and bounded memory.
 
     Args:
@@ -98,14 +106,18 @@ def score(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d", na
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=count, unit="sample", desc="score", dynamic_ncols=True, delay=2) as progress,
     ):
-        running, batch = collections.deque(), []
+        running: collections.deque[Future[Measured]] = collections.deque()
+        batch: list[tuple[np.ndarray, ...]] = []
 
-        def submit():
+        def submit() -> None:
             # The trees and the decompositions run without Python's lock, beside the reading.
-            running.append(pool.submit(measure, *map(np.stack, zip(*batch)), dataset))
+            joints, vertices, true_joints, true_vertices = map(np.stack, zip(*batch))
+            running.append(
+                pool.submit(measure, joints, vertices, true_joints, true_vertices, dataset)
+            )
             batch.clear()
 
-        def take():
+        def take() -> None:
             progress.update(len(scores.collect(running.popleft().result())["mpjpe"]))
 
         for i, sample in enumerate(stream):
@@ -120,5 +132,6 @@ def score(pred_joints, pred_vertices, gt_joints, gt_vertices, dataset="ho3d", na
             submit()
         while running:
             take()
-    warnings = find_mistakes(*map(np.stack, zip(*kept)), dataset)
+    joints, vertices, true_joints, true_vertices = map(np.stack, zip(*kept))
+    warnings = find_mistakes(joints, vertices, true_joints, true_vertices, dataset)
     return Scored(scores, names or [f"{i:08d}" for i in range(count)], warnings)

@@ -5,9 +5,11 @@ and the mean that was predicted. One temperature multiplies all variances; it is
 are not scored.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import chi2, rankdata
 
 from mano_jax.topology import JOINT_NAMES
@@ -30,7 +32,7 @@ class Points(NamedTuple):
     squared: np.ndarray
     log_det: np.ndarray
 
-    def scaled(self, temperature):
+    def scaled(self, temperature: float) -> "Points":
         """With all variances times `temperature`."""
         return self._replace(
             variance=self.variance * temperature,
@@ -38,12 +40,12 @@ class Points(NamedTuple):
             log_det=self.log_det + 3 * np.log(temperature),
         )
 
-    def chosen(self, samples):
+    def chosen(self, samples: np.ndarray) -> "Points":
         """Of some of the samples."""
         return Points(*(x[samples] for x in self))
 
 
-def points(difference, log_var):
+def points(difference: ArrayLike, log_var: ArrayLike) -> Points:
     """Points of differences (N,K,3) m between prediction and truth, and log-variances (N,K,3)."""
     difference, log_var = np.asarray(difference, np.float64), np.asarray(log_var, np.float64)
     square = difference**2
@@ -56,12 +58,12 @@ def points(difference, log_var):
     return Points(*(x.astype(np.float32) for x in values))
 
 
-def join(parts):
+def join(parts: Sequence[Points]) -> Points:
     """Points of all samples of a list of Points."""
     return Points(*(np.concatenate(arrays) for arrays in zip(*parts)))
 
 
-def calibration_samples(names):
+def calibration_samples(names: Sequence[str]) -> np.ndarray:
     """Which samples (N,) bool a temperature is fitted on: every other sequence, or every other frame.
 
     The frames of one sequence resemble one another: they stay on one side.
@@ -73,7 +75,7 @@ def calibration_samples(names):
     return np.arange(len(names)) % 2 == 0
 
 
-def fit_temperature(kinds):
+def fit_temperature(kinds: Sequence[Points]) -> float:
     """The temperature with the least negative log-likelihood: the mean of (error / sigma)².
 
     Args:
@@ -82,7 +84,7 @@ def fit_temperature(kinds):
     return float(np.mean([k.squared.mean(dtype=np.float64) / 3 for k in kinds]))
 
 
-def rank_correlation(a, b):
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's: of the ranks of two arrays of like shape; 0 where one of them is constant."""
     ranks = [rankdata(x.ravel()) for x in (a, b)]
     if min(map(np.ptp, ranks)) == 0:
@@ -90,14 +92,14 @@ def rank_correlation(a, b):
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def sparsification(error, order):
+def sparsification(error: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Mean error of the points that stay when those with the largest `order` leave: (50,) for KEPT."""
     ranked = error.ravel()[np.argsort(order, axis=None, kind="stable")]
     means = np.cumsum(ranked, dtype=np.float64) / np.arange(1, ranked.size + 1)
     return means[np.maximum(np.round(KEPT * ranked.size).astype(int), 1) - 1]
 
 
-def ause(error, variance):
+def ause(error: np.ndarray, variance: np.ndarray) -> float:
     """Area between the sparsification curves by sigma and by the error itself, over the mean error.
 
     0 is perfect; what a sigma that says nothing gets depends on how the errors are distributed.
@@ -107,13 +109,13 @@ def ause(error, variance):
     return float(-np.trapezoid(gap, KEPT) / width / error.mean(dtype=np.float64))
 
 
-def coverage(squared, levels=LEVELS):
+def coverage(squared: np.ndarray, levels: Sequence[float] | np.ndarray = LEVELS) -> np.ndarray:
     """Share of the points inside the region that holds each share of a normal in three dimensions."""
     inside = np.sort(squared, axis=None)
     return np.searchsorted(inside, chi2.ppf(levels, 3), side="right") / inside.size
 
 
-def score(kind):
+def score(kind: Points) -> dict[str, float]:
     """The scores of one kind of point.
 
     Args:
@@ -138,7 +140,9 @@ def score(kind):
     }
 
 
-def summarize(kinds, names, temperature=None):
+def summarize(
+    kinds: Mapping[str, Points], names: Sequence[str], temperature: float | None = None
+) -> dict[str, Any]:
     """All scores, before and after the temperature, on the frames that it was not fitted on.
 
     Args:
@@ -152,7 +156,7 @@ def summarize(kinds, names, temperature=None):
     fitted_on = calibration_samples(names)
     scored = ~fitted_on if len(names) > 1 else np.ones(1, bool)
     fitted = fit_temperature([kind.chosen(fitted_on) for kind in kinds.values()])
-    values = {
+    values: dict[str, Any] = {
         "temperature": fitted if temperature is None else temperature,
         "fitted_here": temperature is None,
         "calibration_samples": int(fitted_on.sum()),

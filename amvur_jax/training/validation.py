@@ -116,11 +116,11 @@ class Validator:
             i = batch["index"]
             arrays = {name: batch[name] for name in ("image", "valid", "wrist_cam")}
             arrays |= {"joints": self._joints[i], "vertices": self._vertices[i]}
-            arrays = {
+            on_device = {
                 k: jnp.asarray(v, v.dtype if k == "image" else jnp.float32)
                 for k, v in arrays.items()
             }
-            sums = self._step(model, self._hand, arrays, sums)
+            sums = self._step(model, self._hand, on_device, sums)
         sums = jax.tree.map(lambda x: np.asarray(x, np.float64), jax.device_get(sums))
         count = int(sums["samples"])
         f = {name: value / count for name, value in sums["f"].items()}

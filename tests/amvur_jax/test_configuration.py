@@ -61,6 +61,16 @@ def test_what_makes_no_sense_is_named_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("head", "weight"), [("spread_head", "nll"), ("keypoint_head", "keypoint_map")]
+)
+def test_a_loss_of_a_head_wants_the_head(head, weight):
+    config = tiny_config("")
+    config.model[head] = False
+    with pytest.raises(UserError, match=rf"config\.loss\.{weight}: .*config\.model\.{head}=True"):
+        configuration.check(config)
+
+
 def test_an_unknown_and_a_missing_field_are_named():
     config = default.get_config().to_dict()
     config["train"]["stepz"] = 3

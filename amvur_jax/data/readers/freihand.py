@@ -7,6 +7,7 @@ hand i on the background of variant k.
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from amvur_jax.data.readers.kinematics import LARGEST_LABEL, KinematicChain, is_
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
 from amvur_jax.files.json_arrays import JsonArrays
-from mano_jax import load_hand
+from mano_jax import HandModel, load_hand
 
 VARIANTS = ("gs", "hom", "sample", "auto")  # green screen, then three ways of new backgrounds
 FOLDERS = {"train": "training", "evaluation": "evaluation"}
@@ -44,18 +45,22 @@ class FreiHAND:
     reach, left_out = None, 0
 
     @staticmethod
-    def mark(root, split):
+    def mark(root: Path, split: str) -> Path:
         """The file that tells this layout, where the folder has the split."""
         return root / f"{FOLDERS[split]}_K.json"
 
-    def __init__(self, root, split="train", hand=None):
+    def __init__(
+        self, root: str | Path, split: str = "train", hand: HandModel | None = None
+    ) -> None:
         self.root, self.split = Path(root), split
         self._images = self.root / FOLDERS[split] / "rgb"
-        self._K = self._file("K", (3, 3), needed=True)
+        # The ignores: what is needed is never None.
+        self._K: np.ndarray = self._file("K", (3, 3), needed=True)  # type: ignore[assignment]
         self._xyz = self._file("xyz", (21, 3), needed=split == "train")
-        self._mano, variants = None, 1
+        self._mano: np.ndarray | None = None
+        variants = 1
         if split == "train":
-            self._mano = self._file("mano", (1, 61), needed=True)[:, 0]
+            self._mano = self._file("mano", (1, 61), needed=True)[:, 0]  # type: ignore[index]
             hand = load_hand() if hand is None else hand
             self._chain = KinematicChain(hand)
             self._mean_pose = np.asarray(hand.mean_pose, np.float64)
@@ -64,10 +69,10 @@ class FreiHAND:
                 variants += 1
         self.names = [f"{FOLDERS[split]}/{i:08d}" for i in range(variants * len(self._K))]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def frame(self, i):
+    def frame(self, i: int) -> Frame:
         """Read one frame.
 
         Args:
@@ -91,8 +96,9 @@ class FreiHAND:
                 )
         image = read_image(self.image_path(i))
         joints = None if self._xyz is None else self._xyz[label]
-        labels = {"wrist_cam": None if joints is None else joints[0]}
+        labels: dict[str, Any] = {"wrist_cam": None if joints is None else joints[0]}
         if self.split == "train":
+            assert self._mano is not None and joints is not None  # __init__ saw to it
             pose, betas = self._mano[label, :48], self._mano[label, 48:58]
             labels |= {
                 "joints_cam": joints,
@@ -112,7 +118,7 @@ class FreiHAND:
         )
 
     @functools.cached_property
-    def ground_truth(self):
+    def ground_truth(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The evaluation split's joints and vertices, or None where the files are absent.
 
         Returns:
@@ -126,14 +132,14 @@ class FreiHAND:
         vertices = self._file("verts", (778, 3), needed=False)
         return None if vertices is None else (self._xyz, vertices)
 
-    def image_path(self, i):
+    def image_path(self, i: int) -> Path:
         """The file of one picture."""
         return self._images / f"{i:08d}.jpg"
 
-    def _path(self, kind):
+    def _path(self, kind: str) -> Path:
         return self.root / f"{FOLDERS[self.split]}_{kind}.json"
 
-    def _file(self, kind, shape, needed):
+    def _file(self, kind: str, shape: tuple[int, ...], needed: bool) -> np.ndarray | None:
         path = self._path(kind)
         if not path.is_file():
             if needed:

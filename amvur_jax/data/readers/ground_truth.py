@@ -5,7 +5,10 @@ data set's business.
 """
 
 import contextlib
+from collections.abc import Generator, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.json_arrays import JsonArrays
@@ -14,12 +17,12 @@ JOINTS_FILE, VERTICES_FILE = "evaluation_xyz.json", "evaluation_verts.json"
 JOINTS, VERTICES = (21, 3), (778, 3)
 
 
-def has_ground_truth(root):
+def has_ground_truth(root: str | Path) -> bool:
     """Whether both files are in the folder."""
     return all((Path(root) / name).is_file() for name in (JOINTS_FILE, VERTICES_FILE))
 
 
-def joints(root):
+def joints(root: str | Path) -> np.ndarray:
     """The joints (N, 21, 3) float64 as the file has them.
 
     Raises:
@@ -31,7 +34,7 @@ def joints(root):
     return values
 
 
-def vertices(root):
+def vertices(root: str | Path) -> Generator[np.ndarray, None, None]:
     """Yield the vertices (778, 3) float64 of one sample after another, as the file has them.
 
     Raises:
@@ -43,7 +46,7 @@ def vertices(root):
 
 
 @contextlib.contextmanager
-def _open(root, name):
+def _open(root: str | Path, name: str) -> Iterator[JsonArrays]:
     path = Path(root) / name
     try:
         with open(path, "rb") as file:
@@ -55,7 +58,7 @@ def _open(root, name):
         ) from error
 
 
-def sample_names(root):
+def sample_names(root: str | Path) -> list[str] | None:
     """The samples' names, such as "SM1/0000", from evaluation.txt; None where there is no such file."""
     path = Path(root) / "evaluation.txt"
     if not path.is_file():

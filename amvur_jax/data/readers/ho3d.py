@@ -4,9 +4,12 @@ Everything is converted here, once: OpenGL to OpenCV axes, HO-3D's joint order t
 Only frames that the txt lists name are read: the others may lack their labels.
 """
 
+from __future__ import annotations
+
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from amvur_jax.data.readers.ho3d_coco import Annotations, annotation_path
 from amvur_jax.data.readers.kinematics import LARGEST_LABEL, KinematicChain, is_camera, turned
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
-from mano_jax import FileFormatError, load_hand
+from mano_jax import FileFormatError, HandModel, load_hand
 from mano_jax.pickle_reader import read_pickle
 from mano_jax.topology import HO3D_TO_MODEL
 
@@ -46,11 +49,13 @@ class HO3D:
     reach, left_out = None, 0
 
     @staticmethod
-    def mark(root, split):
+    def mark(root: Path, split: str) -> Path:
         """The file that tells this layout, where the folder has the split."""
         return root / f"{split}.txt"
 
-    def __init__(self, root, split="train", hand=None):
+    def __init__(
+        self, root: str | Path, split: str = "train", hand: HandModel | None = None
+    ) -> None:
         if split not in _SPLITS:
             raise UserError(f"split={split!r}: HO-3D has the splits train and evaluation")
         self.root = Path(root)
@@ -61,10 +66,10 @@ class HO3D:
         if split == "train":
             self._chain = KinematicChain(load_hand() if hand is None else hand)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def frame(self, i):
+    def frame(self, i: int) -> Frame:
         """Read one frame.
 
         Args:
@@ -77,6 +82,7 @@ class HO3D:
           UserError: the image or the labels are missing, damaged or malformed.
         """
         name = self.names[i]
+        labels: dict[str, Any]
         if self._annotations:
             labels = self._annotations.labels(name)
             if self.split == "train":
@@ -89,7 +95,7 @@ class HO3D:
             labels = {"K": meta.intrinsics(), **read(meta)}
         return Frame(name=name, index=i, image=read_image(self.image_path(i)), **labels)
 
-    def image_path(self, i):
+    def image_path(self, i: int) -> Path:
         """The file of one picture.
 
         Raises:
@@ -99,7 +105,7 @@ class HO3D:
         return _image_path(self.root / self.split / sequence / "rgb", number)
 
     @functools.cached_property
-    def ground_truth(self):
+    def ground_truth(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The evaluation split's joints and vertices, or None where the files are absent.
 
         Returns:
@@ -124,18 +130,18 @@ class HO3D:
                 )
         return joints[:, HO3D_TO_MODEL] * GL_TO_CV, np.stack(vertices) * GL_TO_CV
 
-    def _meta_path(self, name):
+    def _meta_path(self, name: str) -> Path:
         sequence, number = name.split("/")
         return self.root / self.split / sequence / "meta" / f"{number}.pkl"
 
-    def _only_annotations(self):
+    def _only_annotations(self) -> Annotations | None:
         """The annotation file, where the tree has it in the place of its meta files."""
         path = annotation_path(self.root, self.split)
         if self._meta_path(self.names[0]).is_file() or not path.is_file():
             return None
         return Annotations(path)
 
-    def _train_labels(self, meta):
+    def _train_labels(self, meta: _Meta) -> dict[str, np.ndarray]:
         joints_cam = meta.array("handJoints3D", (21, 3))[HO3D_TO_MODEL] * GL_TO_CV
         pose = meta.array("handPose", (48,))
         betas = meta.array("handBeta", (10,))
@@ -157,7 +163,7 @@ class HO3D:
 class _Meta:
     """One meta pickle, whose fields are checked as they are taken."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self._path = path
         try:
             self._fields = read_pickle(path, kind="ho3d_meta")
@@ -166,7 +172,7 @@ class _Meta:
         if not isinstance(self._fields, dict):
             raise UserError(f"{path}: holds no dictionary of labels; download it again")
 
-    def array(self, field, shape):
+    def array(self, field: str, shape: tuple[int, ...]) -> np.ndarray:
         value = self._fields.get(field)
         if value is None:
             raise UserError(
@@ -188,7 +194,7 @@ class _Meta:
             )
         return value
 
-    def intrinsics(self):
+    def intrinsics(self) -> np.ndarray:
         # Taken as it is: the half pixel between conventions is below the labels' own error.
         K = self.array("camMat", (3, 3))
         if not is_camera(K):
@@ -196,12 +202,12 @@ class _Meta:
         return K
 
 
-def _evaluation_labels(meta):
+def _evaluation_labels(meta: _Meta) -> dict[str, np.ndarray]:
     wrist = meta.array("handJoints3D", (3,)) * GL_TO_CV
     return {"box": meta.array("handBoundingBox", (4,)), "wrist_cam": wrist}
 
 
-def _read_names(root, split):
+def _read_names(root: Path, split: str) -> list[str]:
     path = root / f"{split}.txt"
     for needed in (root, path, root / split):
         if not needed.exists():
@@ -222,13 +228,13 @@ def _read_names(root, split):
     return names
 
 
-def _layout(folder, name):
+def _layout(folder: Path, name: str) -> str:
     sequence, number = name.split("/")
     jpg = (folder / sequence / "rgb" / f"{number}.jpg").is_file()
     return "ho3d_v3" if jpg else "ho3d_v2"
 
 
-def _image_path(folder, number):
+def _image_path(folder: Path, number: str) -> Path:
     for suffix in _IMAGE_SUFFIXES:
         if (folder / (number + suffix)).is_file():
             return folder / (number + suffix)

@@ -9,8 +9,12 @@ Metres, OpenCV axes, the model's joint order, poses into the camera frame from t
 are joined by file name: the order of the lists says nothing.
 """
 
+from __future__ import annotations
+
 import json
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,15 +24,18 @@ from amvur_jax.data.readers.kinematics import LARGEST_LABEL, is_camera
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_whole
 
+if TYPE_CHECKING:
+    from amvur_jax.data.readers.ho3d import HO3D
+
 _FILE_NAME = re.compile(r"([A-Za-z0-9_-]+)/rgb/([A-Za-z0-9_-]+)\.(?:png|jpg)")
 
 
-def annotation_path(root, split):
+def annotation_path(root: Path, split: str) -> Path:
     """Where the file of a split lies in a tree (pathlib.Path)."""
     return root / "annotations" / f"HO3D_{split}_data.json"
 
 
-def write_annotations(dataset, path):
+def write_annotations(dataset: HO3D, path: Path) -> None:
     """Write the file of one split.
 
     Args:
@@ -40,7 +47,7 @@ def write_annotations(dataset, path):
     """
     images, annotations = [], []
     for i in tqdm(range(len(dataset)), unit="frame", desc=path.name, dynamic_ncols=True):
-        frame = dataset.frame(i)
+        frame: Any = dataset.frame(i)  # no Frame: none of the labels that are written is None
         sequence, number = frame.name.split("/")
         file_name = f"{sequence}/rgb/{number}{dataset.image_path(i).suffix}"
         width, height = frame.size
@@ -72,7 +79,7 @@ class Annotations:
       UserError: the file is malformed.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self._path = path
         try:
             content = json.loads(path.read_bytes())
@@ -82,7 +89,7 @@ class Annotations:
             raise UserError(f"{path}: is no COCO-like annotation of HO-3D ({error})") from error
         self.names = [name for name, entry in self._entries.items() if entry is not None]
 
-    def labels(self, name):
+    def labels(self, name: str) -> dict[str, np.ndarray]:
         """The labels of one frame as a Frame has them: K, box, wrist_cam and, in training, more.
 
         Raises:
@@ -115,12 +122,14 @@ class Annotations:
             "betas": self._array(mano, "shape", (10,), name),
         }
 
-    def _fields(self, entry, field, name):
+    def _fields(self, entry: dict[str, Any], field: str, name: str) -> dict[str, Any]:
         if not isinstance(entry.get(field), dict):
             raise UserError(f"{self._path}: {name}: has no {field}")
         return entry[field]
 
-    def _array(self, entry, field, shape, name):
+    def _array(
+        self, entry: dict[str, Any], field: str, shape: tuple[int, ...], name: str
+    ) -> np.ndarray:
         try:
             value = np.asarray(entry.get(field), np.float64)
         except (ValueError, TypeError):
@@ -130,7 +139,7 @@ class Annotations:
         return value
 
 
-def compare(annotations, dataset):
+def compare(annotations: Annotations, dataset: HO3D) -> dict[str, float]:
     """How far the labels of a file are from those of the tree.
 
     Args:
@@ -159,7 +168,7 @@ def compare(annotations, dataset):
     }
 
 
-def _name(file_name):
+def _name(file_name: str) -> str:
     match = _FILE_NAME.fullmatch(file_name)
     if not match:
         raise ValueError(f"file_name {file_name[:80]!r} is no SEQ/rgb/0000.png")

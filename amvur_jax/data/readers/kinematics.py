@@ -1,9 +1,15 @@
 """What labels say through the hand model, in numpy alone: readers run in processes without JAX."""
 
+from __future__ import annotations
+
 import hashlib
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from mano_jax import HandModel
 
 # Metres, radians or pixels: no label comes near.
 LARGEST_LABEL = 1e6
@@ -16,18 +22,18 @@ class KinematicChain:
       hand: a mano_jax.HandModel.
     """
 
-    def __init__(self, hand):
+    def __init__(self, hand: HandModel) -> None:
         regressor = np.asarray(hand.joint_regressor, np.float64)
         self._base = regressor @ np.asarray(hand.v_template, np.float64)
         shapedirs = np.asarray(hand.shapedirs, np.float64)
         self._directions = np.einsum("jv,vck->jck", regressor, shapedirs)
         self._parents = hand.parents
 
-    def rest(self, betas):
+    def rest(self, betas: np.ndarray) -> np.ndarray:
         """(10,) -> (16, 3) joints of the shaped rest hand, which are linear in the betas."""
         return self._base + self._directions @ betas
 
-    def joints(self, pose, betas):
+    def joints(self, pose: np.ndarray, betas: np.ndarray) -> np.ndarray:
         """(48,) axis-angle and (10,) -> (16, 3) posed joints, metres, MANO's order."""
         rest = self.rest(betas)
         local = [cv2.Rodrigues(row)[0] for row in pose.reshape(16, 3)]
@@ -38,7 +44,7 @@ class KinematicChain:
         return np.stack(joints)
 
 
-def hand_id(hand):
+def hand_id(hand: HandModel) -> str:
     """A short name of a hand model that two models share only if their labels mean the same."""
     digest = hashlib.sha256()
     for array in (hand.v_template, hand.shapedirs, hand.joint_regressor, hand.mean_pose):
@@ -46,7 +52,7 @@ def hand_id(hand):
     return f"{hand.name}-{digest.hexdigest()[:12]}"
 
 
-def is_camera(K):
+def is_camera(K: np.ndarray) -> bool:
     """Whether K (3, 3) is the matrix of a pinhole camera."""
     return bool(
         np.isfinite(K).all()
@@ -56,7 +62,7 @@ def is_camera(K):
     )
 
 
-def turned(quaternion, rotvec):
+def turned(quaternion: tuple[float, float, float, float], rotvec: np.ndarray) -> np.ndarray:
     """A rotation followed by that of a quaternion.
 
     Args:

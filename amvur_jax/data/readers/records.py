@@ -11,7 +11,9 @@ import functools
 import json
 import logging
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -22,7 +24,7 @@ from amvur_jax.data.frame import Frame
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import decode_image
-from mano_jax import load_hand
+from mano_jax import HandModel, load_hand
 
 SUMMARY, REPORT, UNFINISHED = "records.json", "report.json", "building.json"
 VERSION = 1
@@ -47,7 +49,7 @@ _OPTIONAL = ("wrist_cam", "joints_cam", "joints_px", "pose", "betas", "trans", "
 
 
 @functools.cache
-def features():
+def features() -> tfds.features.FeaturesDict:
     """The fields of a record, as TFDS knows them."""
     return tfds.features.FeaturesDict(
         {
@@ -61,7 +63,7 @@ def features():
     )
 
 
-def encode(frame, image_bytes):
+def encode(frame: Frame, image_bytes: bytes) -> bytes:
     """One record.
 
     Args:
@@ -71,7 +73,7 @@ def encode(frame, image_bytes):
     Returns:
       bytes.
     """
-    values = {name: getattr(frame, name, None) for name in LABELS}
+    values: dict[str, Any] = {name: getattr(frame, name, None) for name in LABELS}
     values |= {"full_size": frame.size, "left": float(frame.side == "left")}
     parts = [
         np.full(count, np.nan) if values[name] is None else np.ravel(values[name])
@@ -83,7 +85,7 @@ def encode(frame, image_bytes):
     )
 
 
-def decode(record, index):
+def decode(record: Mapping[str, Any], index: int) -> Frame:
     """The Frame of one record, as TFDS gives it with its image still encoded."""
     name = record["name"].decode()
     labels = record["labels"]
@@ -92,25 +94,25 @@ def decode(record, index):
         if math.isnan(labels[_PLACES[field].start]):
             values[field] = None
     side = "left" if values.pop("left") else "right"
-    origin, full_size = (tuple(map(int, values.pop(n).tolist())) for n in ("origin", "full_size"))
+    (x, y), (width, height) = (map(int, values.pop(n).tolist()) for n in ("origin", "full_size"))
     image = decode_image(record["image"], name)
     return Frame(
         name=name,
         index=index,
         image=image,
         side=side,
-        origin=origin,
-        full_size=full_size,
+        origin=(x, y),
+        full_size=(width, height),
         **values,
     )
 
 
-def shard_name(layout, split, shard, shards):
+def shard_name(layout: str, split: str, shard: int, shards: int) -> str:
     """The file of one shard."""
     return f"{layout}-{split}.array_record-{shard:05d}-of-{shards:05d}"
 
 
-def write_shard(path, records):
+def write_shard(path: Path, records: Iterable[bytes]) -> None:
     """Write one shard: records in any number, each found without reading the others."""
     writer = ArrayRecordWriter(str(path), "group_size:1")
     try:
@@ -120,7 +122,7 @@ def write_shard(path, records):
         writer.close()
 
 
-def write_info(folder, layout, splits):
+def write_info(folder: Path, layout: str, splits: Mapping[str, tuple[list[int], int]]) -> None:
     """Write TFDS's description of a folder of shards.
 
     Args:
@@ -156,7 +158,9 @@ class Records:
       UserError: the folder is incomplete or damaged, lacks the split, or is of another hand model.
     """
 
-    def __init__(self, root, split="train", hand=None):
+    def __init__(
+        self, root: str | Path, split: str = "train", hand: HandModel | None = None
+    ) -> None:
         self.root, self.split = Path(root), split
         summary = read_summary(self.root)
         self.layout = summary["layout"]
@@ -180,12 +184,12 @@ class Records:
                     "folder again or build it again"
                 )
         self.names = (self.root / f"{split}_names.txt").read_text().splitlines()
-        self._source = None
+        self._source: Sequence[Mapping[str, Any]] | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def frame(self, i):
+    def frame(self, i: int) -> Frame:
         """Read one frame.
 
         Args:
@@ -210,7 +214,7 @@ class Records:
             ) from error
 
     @functools.cached_property
-    def ground_truth(self):
+    def ground_truth(self) -> tuple[np.ndarray, np.ndarray] | None:
         """(joints_cam (N, 21, 3), vertices_cam (N, 778, 3)) of the evaluation split, or None."""
         paths = [self.root / f"{self.split}_{kind}.npy" for kind in ("joints", "vertices")]
         if not all(path.is_file() for path in paths):
@@ -218,16 +222,16 @@ class Records:
         return tuple(np.load(path, allow_pickle=False) for path in paths)
 
     @property
-    def left_out(self):
+    def left_out(self) -> int:
         """How many frames of the official split building skipped; report.json names them."""
         return len(json.loads((self.root / REPORT).read_text())[self.split]["skipped"])
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # A reader holds open files: another process opens its own.
         return self.__dict__ | {"_source": None}
 
 
-def read_summary(root):
+def read_summary(root: Path) -> dict[str, Any]:
     """The summary of a built set.
 
     Raises:
@@ -246,7 +250,7 @@ def read_summary(root):
     return summary
 
 
-def _open(root, split):
+def _open(root: Path, split: str) -> Sequence[Mapping[str, Any]]:
     logging.getLogger("absl").setLevel(logging.WARNING)
     builder = tfds.builder_from_directory(root)
     return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})

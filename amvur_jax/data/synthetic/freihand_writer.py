@@ -1,6 +1,9 @@
 """Synthetic frames in exactly the layout of FreiHAND (Zimmermann et al., ICCV 2019)."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +14,13 @@ from amvur_jax.data.readers.freihand import FOLDERS, VARIANTS
 from amvur_jax.data.synthetic.textures import surface
 from amvur_jax.files.whole import write_picture, write_whole
 from mano_jax.topology import FINGERTIPS, HO3D_TO_MODEL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from amvur_jax.data.synthetic.paint import WriteFrame
+    from amvur_jax.data.synthetic.scene import Sequence
+    from mano_jax import HandModel
 
 SIZE = 224
 _ROOT = 9  # the middle knuckle, which uv_root and scale place
@@ -30,12 +40,16 @@ class FreiHANDWriter:
 
     unlisted = 0
 
-    def __init__(self, output, split, hand, count):
+    def __init__(self, output: Path, split: str, hand: HandModel, count: int) -> None:
         self._output, self._folder, self._count = output, FOLDERS[split], count
         self._mean_pose = np.asarray(hand.mean_pose, np.float64)
-        self._labels = {name: [] for name in ("K", "mano", "scale", "xyz", "verts")}
+        self._labels: dict[str, list[Any]] = {
+            name: [] for name in ("K", "mano", "scale", "xyz", "verts")
+        }
 
-    def add(self, name, i, index, sequence, listed):
+    def add(
+        self, name: str, i: int, index: int, sequence: Sequence, listed: bool
+    ) -> WriteFrame | None:
         """Take note of a frame's labels; see HO3DWriter.add."""
         vertices = sequence.vertices_cam[i]
         joints = np.concatenate([sequence.joints16_cam[i], vertices[list(FINGERTIPS["freihand"])]])
@@ -54,13 +68,16 @@ class FreiHANDWriter:
         if self._picture("rgb", index + self._last).exists():
             return None
 
-        def write(image, depth, hand, rng):
+        def write(
+            image: np.ndarray, depth: np.ndarray, hand: np.ndarray, rng: np.random.Generator
+        ) -> None:
             for part in ("rgb", "mask")[: 2 if self._folder == "training" else 1]:
                 self._picture(part, 0).parent.mkdir(parents=True, exist_ok=True)
             pictures = [image]
             if self._folder == "training":
                 pictures = _variants(image, hand[..., None], rng)
-                mask = np.repeat(np.uint8(255 * (hand >= 0.5))[..., None], 3, axis=2)
+                shown = np.uint8(255 * (hand >= 0.5))
+                mask = np.repeat(shown[..., None], 3, axis=2)  # type: ignore[index]  # an array
                 write_picture(self._picture("mask", index), crop_image(mask, A, SIZE)[..., 0])
             # The last variant comes last: a frame that has it is whole.
             for k, picture in enumerate(pictures):
@@ -70,16 +87,16 @@ class FreiHANDWriter:
         return write
 
     @property
-    def _last(self):
+    def _last(self) -> int:
         return (len(VARIANTS) - 1) * self._count if self._folder == "training" else 0
 
-    def _picture(self, part, number):
+    def _picture(self, part: str, number: int) -> Path:
         return self._output / self._folder / part / f"{number:08d}.jpg"
 
-    def finish(self):
+    def finish(self) -> None:
         """Nothing but the labels belongs to the whole split."""
 
-    def publish(self, plan):
+    def publish(self, plan: list[tuple[str, int]]) -> None:
         """Write the labels, which make a reader take the split for whole, and of these K the last."""
         for kind in ("verts", "xyz", "scale", "mano", "K"):
             if kind != "mano" or self._folder == "training":
@@ -87,13 +104,13 @@ class FreiHANDWriter:
                 write_whole(self._output / f"{self._folder}_{kind}.json", text.encode())
 
 
-def _square(joints_px):
+def _square(joints_px: np.ndarray) -> np.ndarray:
     """The map of the square about the hand to the picture."""
     low, high = joints_px.min(axis=0), joints_px.max(axis=0)
     return crop_matrix((low + high) / 2, _ROOM * (high - low).max(), SIZE)
 
 
-def _variants(image, hand, rng):
+def _variants(image: np.ndarray, hand: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     """The pictures of one hand: green screen, as it is, on another background, recoloured."""
     other = np.uint8(255 * np.clip(surface(rng, image.shape[:2], calm=False), 0, 1))
     cut = [hand * image + (1 - hand) * background for background in (_GREEN, other)]

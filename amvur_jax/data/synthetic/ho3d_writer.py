@@ -1,7 +1,10 @@
 """Synthetic frames in exactly the layout of HO-3D v2 and v3 (Hampali et al., CVPR 2020 and 2022)."""
 
+from __future__ import annotations
+
 import json
 import pickle
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,13 @@ from amvur_jax.data.frame import GL_TO_CV
 from amvur_jax.files.whole import write_picture, write_whole
 from mano_jax.rotations import rotation_matrix, rotation_vector
 from mano_jax.topology import FINGERTIPS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from amvur_jax.data.synthetic.paint import WriteFrame
+    from amvur_jax.data.synthetic.scene import Sequence
+    from mano_jax import HandModel
 
 DEPTH_UNIT = 0.00012498664727900177  # metres of one step of a depth image
 _CONTACT = 0.004  # m
@@ -29,11 +39,21 @@ class HO3DWriter:
     # Real sequences hold frames that no list names and that have no labels: so does ours.
     unlisted = 1
 
-    def __init__(self, output, split, hand, count=None, *, version=2):
+    def __init__(
+        self,
+        output: Path,
+        split: str,
+        hand: HandModel,
+        count: int | None = None,
+        *,
+        version: int = 2,
+    ) -> None:
         self._output, self._split, self._hand, self._version = output, split, hand, version
-        self._truth = {"xyz": [], "verts": []}
+        self._truth: dict[str, list[str]] = {"xyz": [], "verts": []}
 
-    def add(self, name, i, index, sequence, listed):
+    def add(
+        self, name: str, i: int, index: int, sequence: Sequence, listed: bool
+    ) -> WriteFrame | None:
         """Take note of a frame's labels.
 
         Returns:
@@ -50,7 +70,9 @@ class HO3DWriter:
         if (folder / "meta" / f"{i:04d}.pkl").exists():
             return None
 
-        def write(image, depth, hand, rng):
+        def write(
+            image: np.ndarray, depth: np.ndarray, hand: np.ndarray, rng: np.random.Generator
+        ) -> None:
             for part in ("rgb", "depth", "meta"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
             suffix = ".jpg" if self._version == 3 else ".png"
@@ -61,20 +83,22 @@ class HO3DWriter:
 
         return write
 
-    def finish(self):
+    def finish(self) -> None:
         """Write what belongs to the whole split."""
         if self._split == "evaluation":
             for name, samples in self._truth.items():
                 text = f"[{', '.join(samples)}]\n"
                 write_whole(self._output / f"evaluation_{name}.json", text.encode())
 
-    def publish(self, plan):
+    def publish(self, plan: list[tuple[str, int]]) -> None:
         """Write the list, which makes a reader take the split for whole; plan is (name, count) each."""
         lines = [f"{name}/{i:04d}\n" for name, count in plan for i in range(count)]
         write_whole(self._output / f"{self._split}.txt", "".join(lines).encode())
 
 
-def labels(hand, sequence, i, split, version=2):
+def labels(
+    hand: HandModel, sequence: Sequence, i: int, split: str, version: int = 2
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """What HO-3D's meta file says of a frame: OpenGL camera, metres, HO-3D's joint order.
 
     Args:
@@ -130,13 +154,13 @@ def labels(hand, sequence, i, split, version=2):
     )
 
 
-def encode_depth(depth):
+def encode_depth(depth: np.ndarray) -> np.ndarray:
     """HO-3D's depth image, (H, W, 3) uint8 RGB, of depths (H, W) in metres."""
     steps = np.clip(np.round(depth / DEPTH_UNIT), 0, 65535).astype(np.uint16)
     return np.stack([steps & 255, steps >> 8, np.zeros_like(steps)], axis=-1).astype(np.uint8)
 
 
-def _contact(vertices, surface):
+def _contact(vertices: np.ndarray, surface: np.ndarray) -> dict[str, np.ndarray]:
     """How near each vertex of the hand comes to the object's, as version 3 tells."""
     apart = np.linalg.norm(vertices[:, None] - surface, axis=-1)
     nearest = apart.argmin(axis=1)
@@ -149,14 +173,14 @@ def _contact(vertices, surface):
     }
 
 
-def _single(value):
+def _single(value: Any) -> Any:
     floating = isinstance(value, np.ndarray) and value.dtype.kind == "f"
     return value.astype(np.float32) if floating else value
 
 
-def _numbers(points):
+def _numbers(points: np.ndarray) -> str:
     return json.dumps(np.round(points, 7).tolist())
 
 
-def _rotation_vector(rotation):
+def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
     return np.asarray(rotation_vector(jnp.asarray(rotation, jnp.float32)))

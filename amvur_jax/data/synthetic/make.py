@@ -8,31 +8,56 @@ import concurrent.futures
 import dataclasses
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import tqdm
 
 from amvur_jax.data.layouts import LAYOUTS
-from amvur_jax.data.synthetic.paint import Painter, lens
+from amvur_jax.data.synthetic.paint import Painter, WriteFrame, lens
 from amvur_jax.data.synthetic.scene import (
     DIFFICULTIES,
     IMAGE_SIZE,
     MAX_FRAMES,
+    Difficulty,
+    Sequence,
     sample_clutter,
     sample_sequence,
 )
 from amvur_jax.data.synthetic.textures import scatter, surface
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_whole
-from mano_jax import load_hand
+from mano_jax import HandModel, load_hand
 
 SPLITS = ("train", "evaluation")
 UNFINISHED, FINISHED = "unfinished.json", "synthetic.json"
 _SHORTEST, _WRITERS = 20, 2
 
 
-def make_synthetic(output, train, evaluation, seed=0, difficulty="easy", layout="ho3d_v2"):
+class Writer(Protocol):
+    """What writes one split of a tree: HO3DWriter, where each method is told, and the others."""
+
+    unlisted: int
+
+    def add(
+        self, name: str, i: int, index: int, sequence: Sequence, listed: bool
+    ) -> WriteFrame | None: ...
+
+    def finish(self) -> None: ...
+
+    def publish(self, plan: list[tuple[str, int]]) -> None: ...
+
+
+def make_synthetic(
+    output: str | Path,
+    train: int,
+    evaluation: int,
+    seed: int = 0,
+    difficulty: str = "easy",
+    layout: str = "ho3d_v2",
+) -> None:
     """Writes a tree of synthetic frames of the embedded hand.
 
     Args:
@@ -45,7 +70,7 @@ def make_synthetic(output, train, evaluation, seed=0, difficulty="easy", layout=
     Raises:
       UserError: the arguments make no sense, or the folder is in use or cannot be written.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "train": train,
         "evaluation": evaluation,
         "seed": seed,
@@ -70,10 +95,11 @@ def make_synthetic(output, train, evaluation, seed=0, difficulty="easy", layout=
         raise UserError(f"--output={output}: cannot be written: {error}") from error
 
 
-def plan(settings, split):
+def plan(settings: Mapping[str, Any], split: str) -> list[tuple[str, int]]:
     """The sequences of a split, as (name, number of listed frames)."""
     rng = np.random.default_rng([settings["seed"], SPLITS.index(split)])
-    left, sequences = settings[split], []
+    left = settings[split]
+    sequences: list[tuple[str, int]] = []
     while left:
         # One frame more than is listed fits into a sequence.
         count = min(left, int(rng.integers(_SHORTEST, MAX_FRAMES)))
@@ -82,7 +108,7 @@ def plan(settings, split):
     return sequences
 
 
-def _check(settings):
+def _check(settings: Mapping[str, Any]) -> None:
     for name in SPLITS:
         if settings[name] < 1:
             raise UserError(f"--{name}={settings[name]}: give the number of frames, at least 1")
@@ -96,7 +122,7 @@ def _check(settings):
         raise UserError(f"--layout={settings['layout']}: choose one of {', '.join(LAYOUTS)}")
 
 
-def _claim(output, settings):
+def _claim(output: Path, settings: Mapping[str, Any]) -> None:
     """Makes the folder ours, or finds that it is; touches nothing that is not."""
     text = json.dumps(settings, indent=1) + "\n"
     if output.exists() and not output.is_dir():
@@ -117,7 +143,14 @@ def _claim(output, settings):
     write_whole(output / UNFINISHED, text.encode())
 
 
-def _write_split(writer, split, settings, hand, painter, progress):
+def _write_split(
+    writer: Writer,
+    split: str,
+    settings: Mapping[str, Any],
+    hand: HandModel,
+    painter: Painter,
+    progress: Callable[[int], object],
+) -> None:
     difficulty = DIFFICULTIES[settings["difficulty"]]
     index = 0
     with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
@@ -152,12 +185,21 @@ def _write_split(writer, split, settings, hand, painter, progress):
     writer.finish()
 
 
-def _finish(write, image, depth, hand, rng, difficulty):
+def _finish(
+    write: WriteFrame,
+    image: np.ndarray,
+    depth: np.ndarray,
+    hand: np.ndarray,
+    rng: np.random.Generator,
+    difficulty: Difficulty,
+) -> None:
     picture = lens(rng, image, rng.uniform(0.4, 0.9), difficulty.noise)
     write(picture, depth, hand, rng)
 
 
-def _background(rng, painter, sequence, difficulty):
+def _background(
+    rng: np.random.Generator, painter: Painter, sequence: Sequence, difficulty: Difficulty
+) -> tuple[np.ndarray, np.ndarray]:
     """What is behind the hand, and its depth: a wall or a desk, and things on it."""
     picture = surface(rng, IMAGE_SIZE, calm=not difficulty.wide)
     picture = scatter(rng, picture, difficulty.clutter)

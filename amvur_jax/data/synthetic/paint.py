@@ -1,11 +1,14 @@
 """Draws the frames of a synthetic sequence: mesh, textures, light, lens."""
 
+from collections.abc import Callable
+from typing import Any
+
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from amvur_jax.data.synthetic.scene import IMAGE_SIZE, NUM_SOLIDS
+from amvur_jax.data.synthetic.scene import IMAGE_SIZE, NUM_SOLIDS, Sequence
 from amvur_jax.data.synthetic.skin import (
     find_nails,
     forearm_faces,
@@ -15,6 +18,7 @@ from amvur_jax.data.synthetic.skin import (
     wrist_loop,
 )
 from amvur_jax.data.synthetic.solids import NUM_VERTICES
+from mano_jax import HandModel
 from render import PointLight, fragments_at, interpolate, rasterize, shade
 
 # Each pixel is the mean of SAMPLES x SAMPLES.
@@ -23,6 +27,8 @@ _FINE = (IMAGE_SIZE[0] * SAMPLES, IMAGE_SIZE[1] * SAMPLES)
 _LEAST_SAMPLES = 1 << 16
 _SKIN = 0
 _NAIL_COLOR = (0.95, 0.76, 0.73)
+# Writes a frame: image, depth and hand as of Painter.frame (the image in uint8), and a generator.
+WriteFrame = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], None]
 
 
 class Painter:
@@ -32,7 +38,7 @@ class Painter:
       hand: a mano_jax.HandModel with an open wrist.
     """
 
-    def __init__(self, hand):
+    def __init__(self, hand: HandModel) -> None:
         self.hand = hand
         self.num_hand = hand.v_template.shape[0]
         self._loop = wrist_loop(hand.faces)
@@ -47,7 +53,7 @@ class Painter:
         nails = find_nails(hand)
         self._nails = tuple(jnp.asarray(a) for a in (nails.centres, nails.axes, nails.radii))
 
-    def sequence(self, sequence):
+    def sequence(self, sequence: Sequence) -> tuple[jax.Array, jax.Array, dict[str, Any]]:
         """What all frames of a sequence share, ready for `frame`."""
         faces = [self._hand_faces]
         faces += [o.solid.faces + s for o, s in zip(sequence.objects, self._solid_starts)]
@@ -79,7 +85,13 @@ class Painter:
             "period": np.array([1.0, 1.0] + [o.period for o in sequence.objects]),
             "gloss": np.array([1.0, 0.2] + [1.5] * NUM_SOLIDS),
             "tint": tint,
-            "light": PointLight(position, ambient, diffuse, specular, 24.0),
+            "light": PointLight(
+                position,  # type: ignore[arg-type]  # of numpy as yet
+                ambient,
+                diffuse,
+                specular,
+                24.0,
+            ),
         }
         looks = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), looks)
         return (
@@ -88,7 +100,7 @@ class Painter:
             looks,
         )
 
-    def vertices(self, sequence, i):
+    def vertices(self, sequence: Sequence, i: int) -> np.ndarray:
         """All vertices of frame i, camera frame, m."""
         hand = sequence.vertices_cam[i]
         palm = sequence.joints16_cam[i, [1, 4, 7, 10]].mean(axis=0)
@@ -97,7 +109,14 @@ class Painter:
         arm = forearm_vertices(hand[self._loop], axis, sleeve=sequence.sleeve)
         return np.concatenate([hand, arm, *(o.vertices_cam[i] for o in sequence.objects)])
 
-    def frame(self, shared, vertices, K, background, background_depth):
+    def frame(
+        self,
+        shared: tuple[jax.Array, jax.Array, dict[str, Any]],
+        vertices: np.ndarray | jax.Array,
+        K: np.ndarray,
+        background: np.ndarray,
+        background_depth: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draws one frame.
 
         Args:
@@ -130,7 +149,7 @@ class Painter:
         return image, np.where(alpha >= 0.5, near, background_depth), drawn[..., 5]
 
 
-def lens(rng, image, blur, noise):
+def lens(rng: np.random.Generator, image: np.ndarray, blur: float, noise: float) -> np.ndarray:
     """The camera's own part: a soft lens and noise.
 
     Args:
@@ -148,12 +167,21 @@ def lens(rng, image, blur, noise):
 
 
 @jax.jit
-def _select(vertices, faces, K):
+def _select(vertices: jax.Array, faces: jax.Array, K: jax.Array) -> jax.Array:
     return rasterize(vertices, faces, K, _FINE).pix_to_face[..., 0]
 
 
 @jax.jit
-def _shade(vertices, faces, attributes, looks, nails, K, face, sample):
+def _shade(
+    vertices: jax.Array,
+    faces: jax.Array,
+    attributes: jax.Array,
+    looks: dict[str, Any],
+    nails: tuple[jax.Array, jax.Array, jax.Array],
+    K: jax.Array,
+    face: jax.Array,
+    sample: jax.Array,
+) -> list[jax.Array]:
     """Per sample: colour (3), coverage, depth, whether it is the hand."""
     row, column = sample // _FINE[1], sample % _FINE[1]
     fragments = fragments_at(
@@ -192,7 +220,7 @@ def _shade(vertices, faces, attributes, looks, nails, K, face, sample):
 
 
 @jax.jit
-def _collect(values, sample):
+def _collect(values: list[jax.Array], sample: jax.Array) -> jax.Array:
     """The samples' values as an image, (H, W, len(values)), each pixel the mean of its samples."""
     # Not compiled together with the shading: XLA would shade anew for every channel.
     row, column = sample // _FINE[1], sample % _FINE[1]
@@ -203,12 +231,12 @@ def _collect(values, sample):
     return image.reshape(height, width, len(values))
 
 
-def _cloud(place, period):
+def _cloud(place: list[jax.Array], period: float) -> jax.Array:
     """Cheap noise in space that stays on the surface: a few plane waves, in about [-1, 1]."""
     # Directions and wave lengths are mixed: few waves of one length would weave a cloth.
     rng = np.random.default_rng(7)
     waves = rng.normal(size=(7, 3)) * rng.uniform(0.4, 1.6, (7, 1)) * (5 / period)
-    total = 0.0
+    total: jax.Array | float = 0.0
     for (x, y, z), phase in zip(waves, rng.uniform(0, 2 * np.pi, 7)):
         total = total + jnp.sin(x * place[0] + y * place[1] + z * place[2] + phase)
-    return total / 3.5
+    return total / 3.5  # type: ignore[return-value]  # no number by now

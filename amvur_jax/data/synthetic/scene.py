@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from amvur_jax.data.synthetic.skin import sample_tone
-from amvur_jax.data.synthetic.solids import KINDS, make_solid
+from amvur_jax.data.synthetic.solids import KINDS, Solid, make_solid
+from mano_jax import HandModel
 from mano_jax.limits import sample_pose
 from mano_jax.rotations import rotation_matrix, rotation_vector
 
@@ -94,7 +95,7 @@ class ObjectTrack:
       period: of its pattern, m.
     """
 
-    solid: object
+    solid: Solid
     rotation: np.ndarray
     translation: np.ndarray
     colors: np.ndarray
@@ -102,7 +103,7 @@ class ObjectTrack:
     period: float
 
     @property
-    def vertices_cam(self):
+    def vertices_cam(self) -> np.ndarray:
         """(n, V, 3) m."""
         return self.solid.vertices @ np.swapaxes(self.rotation, 1, 2) + self.translation[:, None]
 
@@ -132,14 +133,16 @@ class Sequence:
     tone: np.ndarray
     sleeve_color: np.ndarray
     sleeve: float
-    objects: tuple
-    light: tuple
+    objects: tuple[ObjectTrack, ...]
+    light: tuple[np.ndarray, float, float, float, np.ndarray]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.pose)
 
 
-def sample_sequence(rng, hand, count, difficulty):
+def sample_sequence(
+    rng: np.random.Generator, hand: HandModel, count: int, difficulty: Difficulty
+) -> Sequence:
     """Draws a sequence.
 
     Args:
@@ -196,7 +199,7 @@ def sample_sequence(rng, hand, count, difficulty):
     )
 
 
-def sample_clutter(rng, depth):
+def sample_clutter(rng: np.random.Generator, depth: float) -> tuple[ObjectTrack, ...]:
     """Solids that lie about far behind the hand: NUM_SOLIDS ObjectTracks of one frame."""
     tracks = []
     for _ in range(NUM_SOLIDS):
@@ -207,12 +210,12 @@ def sample_clutter(rng, depth):
 
 
 @jax.jit
-def _pose(hand, betas, pose):
+def _pose(hand: HandModel, betas: jax.Array, pose: jax.Array) -> tuple[jax.Array, jax.Array]:
     posed = hand.with_shape(betas).with_pose(pose)
     return posed.vertices, posed.joints
 
 
-def _camera(rng):
+def _camera(rng: np.random.Generator) -> np.ndarray:
     focal = rng.normal(614.0, 4.0)
     height, width = IMAGE_SIZE
     centre = [width / 2 + rng.normal(0, 6), height / 2 + rng.normal(0, 6)]
@@ -221,7 +224,7 @@ def _camera(rng):
     )
 
 
-def _blend(keys):
+def _blend(keys: int) -> np.ndarray:
     """(MAX_FRAMES, keys) weights of key frames: smooth, and within the keys' convex hull."""
     time = np.arange(MAX_FRAMES) / FRAMES_PER_KEY
     before = np.minimum(time.astype(int), keys - 2)
@@ -233,7 +236,7 @@ def _blend(keys):
     return weights
 
 
-def _rotations(rng, keys, difficulty):
+def _rotations(rng: np.random.Generator, keys: int, difficulty: Difficulty) -> np.ndarray:
     """(MAX_FRAMES, 3, 3) rotation of the hand into the camera frame."""
     along = _blend(keys)
     if difficulty.wide:
@@ -258,7 +261,7 @@ def _rotations(rng, keys, difficulty):
     )
 
 
-def _path(rng, keys, K, difficulty):
+def _path(rng: np.random.Generator, keys: int, K: np.ndarray, difficulty: Difficulty) -> np.ndarray:
     """(MAX_FRAMES, 3) where the middle knuckle goes."""
     height, width = IMAGE_SIZE
     half = np.array([width, height]) / 2
@@ -272,7 +275,9 @@ def _path(rng, keys, K, difficulty):
     return _blend(keys) @ (rays * depths[:, None])
 
 
-def _objects(rng, joints, rotation, difficulty):
+def _objects(
+    rng: np.random.Generator, joints: np.ndarray, rotation: np.ndarray, difficulty: Difficulty
+) -> tuple[ObjectTrack, ...]:
     """The labelled thing in, before or behind the hand, and two more, often behind the camera."""
     palm = joints[:, _PALM].mean(axis=1)
     kind = rng.random()
@@ -296,7 +301,9 @@ def _objects(rng, joints, rotation, difficulty):
     )
 
 
-def _beside(rng, size, own, palm, before):
+def _beside(
+    rng: np.random.Generator, size: float, own: np.ndarray, palm: np.ndarray, before: bool
+) -> ObjectTrack:
     """A thing that follows the hand slowly, beside the line of sight to its palm."""
     angle = rng.uniform(0, 2 * np.pi)
     aside = (rng.uniform(0.02, 0.06) if before else rng.uniform(0.04, 0.13)) * np.array(
@@ -308,7 +315,9 @@ def _beside(rng, size, own, palm, before):
     return _track(rng, size, np.broadcast_to(own, (len(palm), 3, 3)), place)
 
 
-def _track(rng, size, rotation, place):
+def _track(
+    rng: np.random.Generator, size: float, rotation: np.ndarray, place: np.ndarray
+) -> ObjectTrack:
     kind = KINDS[rng.integers(len(KINDS))]
     half = size * (np.ones(3) if kind == "sphere" else rng.uniform(0.5, 1.4, 3))
     if kind == "cylinder":
@@ -325,12 +334,12 @@ def _track(rng, size, rotation, place):
     )
 
 
-def _moved_away(track, away):
+def _moved_away(track: ObjectTrack, away: bool | np.bool_) -> ObjectTrack:
     """The track, or the same behind the camera, where nothing is drawn."""
     return dataclasses.replace(track, translation=track.translation - [0, 0, 9.0 * away])
 
 
-def _random_rotations(rng, count):
+def _random_rotations(rng: np.random.Generator, count: int) -> np.ndarray:
     """(count, 3, 3), uniform."""
     w, x, y, z = _unit(rng.normal(size=(count, 4))).T
     return np.stack(
@@ -343,5 +352,5 @@ def _random_rotations(rng, count):
     )
 
 
-def _unit(v):
+def _unit(v: np.ndarray) -> np.ndarray:
     return v / np.linalg.norm(v, axis=-1, keepdims=True)

@@ -1,10 +1,14 @@
 """What the skin of a synthetic hand looks like, and the forearm it ends in."""
 
 import dataclasses
+from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
+from mano_jax import HandModel
 from mano_jax.topology import FINGERS, FINGERTIPS
 from render import vertex_normals
 
@@ -24,14 +28,14 @@ _LAST_JOINT = dict(zip(FINGERS, (15, 3, 6, 12, 9)))
 RINGS = 6
 
 
-def sample_tone(rng):
+def sample_tone(rng: np.random.Generator) -> np.ndarray:
     """A skin colour, (3,) sRGB."""
     position = rng.uniform(0, len(TONES) - 1)
     tone = np.array([np.interp(position, np.arange(len(TONES)), channel) for channel in TONES.T])
     return np.clip(tone * rng.normal(1.0, 0.03, 3), 0.05, 1.0)
 
 
-def vertex_colors(hand, tone):
+def vertex_colors(hand: HandModel, tone: np.ndarray) -> np.ndarray:
     """Colours of the hand's vertices: a light palm, red knuckles and fingertips.
 
     Args:
@@ -67,7 +71,7 @@ class Nails:
     radii: np.ndarray  # (5, 3) m, how far along, across and deep
 
 
-def find_nails(hand):
+def find_nails(hand: HandModel) -> Nails:
     """Nails of a hand at rest, from its last joints and fingertips.
 
     Args:
@@ -97,7 +101,9 @@ def find_nails(hand):
     return Nails(*(np.array(a, np.float32) for a in (centres, axes, radii)))
 
 
-def nail_weight(rest, nails):
+def nail_weight(
+    rest: Sequence[np.ndarray | jax.Array], nails: Sequence[np.ndarray | jax.Array]
+) -> jax.Array:
     """How much of a nail there is at points of the rest surface.
 
     Args:
@@ -117,7 +123,7 @@ def nail_weight(rest, nails):
     return jnp.minimum(weight, 1.0)
 
 
-def wrist_loop(faces):
+def wrist_loop(faces: ArrayLike) -> np.ndarray:
     """The open edge of a hand mesh, in order.
 
     Args:
@@ -141,7 +147,7 @@ def wrist_loop(faces):
     return np.array(loop)
 
 
-def forearm_faces(loop, num_vertices):
+def forearm_faces(loop: np.ndarray, num_vertices: int) -> np.ndarray:
     """Faces of a tube from the wrist's open edge; ring r's vertex i is num_vertices + r L + i."""
     count = len(loop)
     rings = np.concatenate([[loop], num_vertices + np.arange(RINGS * count).reshape(RINGS, count)])
@@ -151,7 +157,13 @@ def forearm_faces(loop, num_vertices):
     return faces.reshape(-1, 3).astype(np.int32)
 
 
-def forearm_vertices(wrist_vertices, axis, length=0.42, swell=1.6, sleeve=0.0):
+def forearm_vertices(
+    wrist_vertices: np.ndarray,
+    axis: np.ndarray,
+    length: float = 0.42,
+    swell: float = 1.6,
+    sleeve: float = 0.0,
+) -> np.ndarray:
     """Rings of the forearm, for a batch of posed hands.
 
     Args:

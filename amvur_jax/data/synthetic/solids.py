@@ -27,13 +27,13 @@ class Solid:
     faces: np.ndarray
 
     @property
-    def corners(self):
+    def corners(self) -> np.ndarray:
         """(8, 3) corners of its bounding box, m."""
         signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
         return signs * self.half_size
 
 
-def make_solid(kind, half_size):
+def make_solid(kind: str, half_size: np.ndarray) -> Solid:
     """A solid of a kind and size; faces are counter-clockwise from outside.
 
     Args:
@@ -51,9 +51,10 @@ def make_solid(kind, half_size):
     return Solid(kind, np.asarray(half_size, np.float32), padded_vertices, padded_faces)
 
 
-def _box():
+def _box() -> tuple[np.ndarray, np.ndarray]:
     # Each side has vertices of its own, so that its normals are flat.
-    vertices, faces = [], []
+    vertices: list[np.ndarray] = []
+    faces: list[np.ndarray] = []
     for axis in range(3):
         for sign in (-1.0, 1.0):
             u, v = np.roll(np.eye(3), -axis - 1, axis=0)[:2]
@@ -66,7 +67,7 @@ def _box():
     return np.concatenate(vertices), np.array(faces)
 
 
-def _cylinder(segments=32):
+def _cylinder(segments: int = 32) -> tuple[np.ndarray, np.ndarray]:
     angle = np.arange(segments) * 2 * np.pi / segments
     circle = np.stack([np.cos(angle), np.sin(angle), np.zeros(segments)], axis=-1)
     up = np.array([0.0, 0, 1])
@@ -83,7 +84,7 @@ def _cylinder(segments=32):
     return vertices, np.concatenate(faces)
 
 
-def _sphere(rings=9, segments=16):
+def _sphere(rings: int = 9, segments: int = 16) -> tuple[np.ndarray, np.ndarray]:
     polar = np.arange(1, rings + 1) * np.pi / (rings + 1)
     around = np.arange(segments) * 2 * np.pi / segments
     polar, around = np.meshgrid(polar, around, indexing="ij")

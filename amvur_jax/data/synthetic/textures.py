@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 
 
-def noise(rng, size, cells=6, octaves=4):
+def noise(
+    rng: np.random.Generator, size: tuple[int, int], cells: int = 6, octaves: int = 4
+) -> np.ndarray:
     """Cloud-like noise: random grids, ever finer and weaker.
 
     Args:
@@ -27,7 +29,7 @@ def noise(rng, size, cells=6, octaves=4):
     return (total - low) / (high - low)
 
 
-def gradient(rng, size):
+def gradient(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """A soft change of light across a wall."""
     y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
@@ -35,12 +37,12 @@ def gradient(rng, size):
     return _mix(np.clip(ramp + 0.15 * (noise(rng, size, 3, 2) - 0.5), 0, 1), *_palette(rng, 0.25))
 
 
-def plaster(rng, size):
+def plaster(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """Noise between two near colours."""
     return _mix(noise(rng, size, int(rng.integers(3, 10))), *_palette(rng, 0.3))
 
 
-def wood(rng, size):
+def wood(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """Boards: noise drawn out along the grain, with rings and seams."""
     height, width = size
     stretched = noise(rng, (height, max(8, width // 12)), 4, 3)
@@ -54,7 +56,7 @@ def wood(rng, size):
     return board
 
 
-def checks(rng, size):
+def checks(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """A checked or striped cloth."""
     height, width = size
     cell = rng.uniform(18, 60)
@@ -64,7 +66,7 @@ def checks(rng, size):
     return _mix(pattern.astype(np.float32), *_palette(rng, 0.5)) * weave[..., None]
 
 
-def surface(rng, size, calm):
+def surface(rng: np.random.Generator, size: tuple[int, int], calm: bool) -> np.ndarray:
     """A surface of a random kind, seen at a slant.
 
     Args:
@@ -82,12 +84,12 @@ def surface(rng, size, calm):
     return np.clip(picture, 0.02, 0.98).astype(np.float32)
 
 
-def scatter(rng, picture, count):
+def scatter(rng: np.random.Generator, picture: np.ndarray, count: int) -> np.ndarray:
     """Draws blobs, sheets and rods of other surfaces over a picture: the clutter of a desk."""
     height, width = picture.shape[:2]
     for _ in range(count):
         patch = surface(rng, (height, width), calm=bool(rng.random() < 0.5))
-        mask = np.zeros((height, width), np.float32)
+        mask: np.ndarray = np.zeros((height, width), np.float32)
         centre = rng.uniform([0, 0], [width, height])
         radius = rng.uniform(20, 150)
         corners = int(rng.integers(3, 9))
@@ -102,7 +104,7 @@ def scatter(rng, picture, count):
     return picture.astype(np.float32)
 
 
-def _palette(rng, contrast):
+def _palette(rng: np.random.Generator, contrast: float) -> tuple[np.ndarray, np.ndarray]:
     """Two colours that differ by about `contrast`."""
     gray = rng.uniform(0.12, 0.9)
     first = gray + rng.normal(0, 0.09, 3)
@@ -110,12 +112,12 @@ def _palette(rng, contrast):
     return np.clip(first, 0.05, 0.95), np.clip(second, 0.05, 0.95)
 
 
-def _mix(weight, first, second):
+def _mix(weight: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     weight = weight[..., None]
     return (first * (1 - weight) + second * weight).astype(np.float32)
 
 
-def _slanted(rng, picture):
+def _slanted(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """The picture as a plane seen from a random side; it still fills the frame."""
     height, width = picture.shape[:2]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)

@@ -1,15 +1,20 @@
 """Attention whose weights are made again for the gradient, laid out for XLA's CPU products."""
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from amvur_jax.models.cpu.backend import JAX_0_10
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 @jax.custom_vjp
-def attend_remaking(q, k, v):
+def attend_remaking(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     """transformer.attend, with weights that are made again for the gradient and not kept.
 
     For the gradient only the softmax's largest logits and sums are kept, as in FlashAttention (Dao et al.
@@ -25,13 +30,17 @@ def attend_remaking(q, k, v):
     return _attend_forward(q, k, v)[0]
 
 
-def _for_samples(function, operands):
+def _for_samples(function: Callable[[T], R], operands: T) -> R:
     """function(operands): all samples at once, but with jax 0.10 each in its turn, which is quicker there."""
     return jax.lax.map(function, operands) if JAX_0_10 else function(operands)
 
 
-def _attend_forward(q, k, v):
-    def sample(operands):
+def _attend_forward(
+    q: jax.Array, k: jax.Array, v: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    def sample(
+        operands: tuple[jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         k, q, v = operands
         logits = _product(k, q)
         largest = logits.max(-2, keepdims=True)
@@ -44,7 +53,7 @@ def _attend_forward(q, k, v):
     return jnp.einsum("bhdn->bnhd", out).astype(v.dtype), (q, k, v, out, largest, total)
 
 
-def _attend_backward(kept, slope):
+def _attend_backward(kept: tuple[jax.Array, ...], slope: jax.Array) -> tuple[jax.Array, ...]:
     q, k, v, out, largest, total = kept
     root = math.sqrt(q.shape[-1])
     # The weights are made before the division by their total: the slope is divided in their place.
@@ -53,7 +62,7 @@ def _attend_backward(kept, slope):
     shared = (slope * out).sum(-2, keepdims=True)
     slope = slope.astype(v.dtype)
 
-    def sample(operands):
+    def sample(operands: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         (k, v, q, slope), (k_across, q_across, slope_across), largest, shared = operands
         weights = jnp.exp(_product(k, q_across) - largest)
         logits = (weights * (_product(v, slope_across) - shared)).astype(k.dtype)
@@ -77,13 +86,13 @@ def _attend_backward(kept, slope):
 attend_remaking.defvjp(_attend_forward, _attend_backward)
 
 
-def _tokens_down(x):
+def _tokens_down(x: jax.Array) -> jax.Array:
     return jnp.einsum("bnhd->bhnd", x)
 
 
-def _tokens_across(x):
+def _tokens_across(x: jax.Array) -> jax.Array:
     return jnp.einsum("bnhd->bhdn", x)
 
 
-def _product(a, b):
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, preferred_element_type=jnp.float32)

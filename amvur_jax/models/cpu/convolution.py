@@ -1,6 +1,8 @@
 """The backbone's convolutions and their gradients by what XLA's CPU code is quick at."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,13 @@ _FEW = 2 if JAX_0_10 else 0.5
 _MANY_CHANNELS = 128 if JAX_0_10 else 64
 
 
-def convolve(x, kernel, strides, padding, **settings):
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    **settings: Any,
+) -> jax.Array:
     """lax.conv_general_dilated, by way of what is quicker at each shape.
 
     Which way is taken where was timed with HRNet-W64's maps and those of the small network.
@@ -27,7 +35,7 @@ def convolve(x, kernel, strides, padding, **settings):
       (B,H',W',D).
     """
 
-    def whole(x, kernel):
+    def whole(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
 
     size, stride = kernel.shape[0], strides[0]
@@ -47,14 +55,14 @@ def convolve(x, kernel, strides, padding, **settings):
     return whole(x, kernel)
 
 
-def _suits_winograd(x, size, stride):
+def _suits_winograd(x: jax.Array, size: int, stride: int) -> bool:
     """Whether winograd_gradients is for such a convolution, and quicker at it than XLA."""
     _, h, w, channels = x.shape
     of_a_kind = (size, stride, x.dtype, h % 2, w % 2) == (3, 1, jnp.float32, 0, 0)
     return of_a_kind and min(h, w) >= 8 and channels >= _MANY_CHANNELS
 
 
-def convolve_patches(x, kernel, stride):
+def convolve_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """A padded convolution as one matrix product, of the map's patches and the kernel.
 
     XLA's own takes many times as long on maps smaller than the kernel's side (10 to 20 times on 2x2); for the
@@ -71,26 +79,35 @@ def convolve_patches(x, kernel, stride):
     return product.reshape(*patches.shape[:-1], d)
 
 
-def gradients_of(function):
+def gradients_of(
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+) -> Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
     """(x, kernel, slope) -> the gradients of function(x, kernel), by JAX."""
     return lambda x, kernel, slope: jax.vjp(function, x, kernel)[1](slope)
 
 
-def with_gradients(function, gradients, x, kernel):
+def with_gradients(
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+    gradients: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+    x: jax.Array,
+    kernel: jax.Array,
+) -> jax.Array:
     """function(x, kernel), with gradients(x, kernel, slope) as its gradients; shapes of `convolve`."""
 
     @jax.custom_vjp
-    def call(x, kernel):
+    def call(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return function(x, kernel)
 
     call.defvjp(
         lambda x, kernel: (call(x, kernel), (x, kernel)),
-        lambda saved, slope: gradients(*saved, slope),
+        lambda saved, slope: gradients(saved[0], saved[1], slope),
     )
     return call(x, kernel)
 
 
-def winograd_gradients(x, kernel, slope):
+def winograd_gradients(
+    x: jax.Array, kernel: jax.Array, slope: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The gradients of a 3x3 convolution of stride 1, with four ninths of its multiplications.
 
     The convolution is A'[(G k G') (B' x B)]A for each tile x of 4x4 at every second row and column, k the
@@ -118,36 +135,36 @@ def winograd_gradients(x, kernel, slope):
     return _to_map(_to_map(of_maps, 3), 1), of_kernel
 
 
-def _of_tiles(x, axis):
+def _of_tiles(x: jax.Array, axis: int) -> jax.Array:
     """B': (...,2n+2,...) -> (4,...,n,...), of the tiles of four that start at every second."""
     end = x.shape[axis] - 3
     a, b, c, d = (jax.lax.slice_in_dim(x, i, i + end, 2, axis) for i in range(4))
     return jnp.stack([a - c, b + c, c - b, b - d])
 
 
-def _of_results(slope, axis):
+def _of_results(slope: jax.Array, axis: int) -> jax.Array:
     """A: (...,2n,...) -> (4,...,n,...), of the two results of each tile."""
     a, b = (jax.lax.slice_in_dim(slope, i, slope.shape[axis], 2, axis) for i in range(2))
     return jnp.stack([a, a + b, a - b, -b])
 
 
-def _of_kernel(kernel, axis):
+def _of_kernel(kernel: jax.Array, axis: int) -> jax.Array:
     """G: (...,3,...) -> (4,...)."""
     a, b, c = (jax.lax.index_in_dim(kernel, i, axis, keepdims=False) for i in range(3))
     return jnp.stack([a, (a + b + c) / 2, (a - b + c) / 2, c])
 
 
-def _to_kernel(parts):
+def _to_kernel(parts: jax.Array) -> jax.Array:
     """G': (4,...) -> (3,...)."""
     a, b, c, d = parts
     return jnp.stack([a + (b + c) / 2, (b - c) / 2, (b + c) / 2 + d])
 
 
-def _to_map(parts, axis):
+def _to_map(parts: jax.Array, axis: int) -> jax.Array:
     """B, the tiles added up where they overlap, without the padding: (4,...,n,...) -> (...,2n,...)."""
     a, b, c, d = parts
 
-    def moved(x, by):
+    def moved(x: jax.Array, by: int) -> jax.Array:
         edges = [(0, 0, 0)] * x.ndim
         edges[axis] = (by, -by, 0)
         return jax.lax.pad(x, jnp.zeros((), x.dtype), edges)

@@ -10,7 +10,6 @@ from flax import nnx
 from tiny import tiny_config
 
 from amvur_jax import configuration
-from amvur_jax.errors import UserError
 from amvur_jax.models import cameras
 from amvur_jax.models.spread import Spread, SpreadHead, vertex_weights
 from amvur_jax.training import losses
@@ -53,13 +52,6 @@ def test_a_vertex_takes_after_the_joints_near_it(hand):
     np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
     assert weights[745].argmax() == 4  # at the thumb's tip
     assert weights[317].argmax() == 8
-
-
-def test_nll_wants_the_head():
-    config = tiny_config("")
-    config.model.spread_head = False
-    with pytest.raises(UserError, match=r"config\.model\.spread_head=True"):
-        configuration.loss(config)
 
 
 def test_a_projected_variance_is_what_points_drawn_from_it_have():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from eval_case import arrays
 
+from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.scoring import report, uncertainty
 from amvur_jax.scoring.tables import score
 
@@ -47,7 +48,7 @@ def test_it_loads_nothing_from_outside_and_escapes_names(scored):
         summary,
         title="A title",
         subtitle="x <script>",
-        published=report.PUBLISHED["ho3d_v2"],
+        published=LAYOUTS["ho3d_v2"].published,
         points=kinds,
         frames=frames,
         typical=[0, 3],
