@@ -289,6 +289,8 @@ def read_calibration(path: str | pathlib.Path) -> dict[str, float] | None:
 def restore_part(path: str | pathlib.Path, model: dict) -> dict:
     """`model` with those of its parts that a checkpoint holds: all of them, or the backbone alone.
 
+    Where the run kept a moving average of its parameters, which inference uses, that is taken.
+
     Args:
       path: a run's folder, its `checkpoints`, or one step's folder.
       model: freshly initialised {"params", "batch_stats"}.
@@ -307,6 +309,8 @@ def restore_part(path: str | pathlib.Path, model: dict) -> dict:
         for kind, parts in model.items()
     }
     restored = _restore(folder, step, "model", shapes)
+    if (folder / str(step) / "average").is_dir():
+        restored = restored | {"params": _restore(folder, step, "average", shapes["params"])}
     return {kind: parts | restored[kind] for kind, parts in model.items()}
 
 

@@ -68,11 +68,22 @@ class Predictor:
 
         paint: how many get a texture and are rendered, from the first; None for all.
         """
+        self._check(images)
         if self.devices is None:
             images = jnp.asarray(images)
         else:
             images = jax.device_put(images, over_batch(self.devices))
         return _run(self.network, self.state, self.hand, images, paint)
+
+    def _check(self, images: np.ndarray | jax.Array) -> None:
+        side = self.size
+        if images.dtype != jnp.uint8:
+            raise ValueError(
+                f"crops are uint8 RGB from 0 to 255, not {images.dtype}: of numbers in [0, 1] give "
+                "(255 * crops).round().astype(np.uint8)"
+            )
+        if images.ndim != 4 or images.shape[1:] != (side, side, 3):
+            raise ValueError(f"crops are (B, {side}, {side}, 3), not {tuple(images.shape)}")
 
     def on_all_devices(self) -> Predictor:
         """The same, each batch shared among this process's devices: their number must divide it."""

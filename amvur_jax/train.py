@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import functools
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from amvur_jax import checkpoint, configuration
 from amvur_jax.data.batches import train_batches
 from amvur_jax.data.open import open_evaluation, open_training
 from amvur_jax.data.prefetch import DevicePrefetch
+from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.inference import Predictor
 from amvur_jax.models.functional import COMPILE_QUICKLY, count_parameters
@@ -48,9 +48,9 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
     # ---- parts: everything that can be wrong with the input is found here, before anything is written
     configuration.check(config)
     with stopwatch.part("data"):
-        settings = configuration.to_dict(config)
         network, loss = configuration.network(config), configuration.loss(config)
         hand = configuration.hand(config)
+        settings = configuration.to_dict(config) | {"hand_id": hand_id(hand)}
         dataset = open_training(config.data, hand)
         if len(dataset) < config.train.batch_size:
             raise UserError(
@@ -100,7 +100,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
     start = checkpoint.newest(workdir) if workdir else 0
     if start:
         check_same_run(workdir, settings)
-    if config.init_from:
+    elif config.init_from:
         checkpoint.find(config.init_from)
     if dry_run:
         with stopwatch.part("data"):
@@ -213,11 +213,14 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
 
 
 def check_same_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> None:
-    """Raise a UserError where the run's newest checkpoint has another config.model or config.hand."""
-    old, new = checkpoint.read_config(workdir), json.loads(json.dumps(config))
-    changed = [part for part in ("model", "hand") if old.get(part) != new[part]]
+    """Raise a UserError where the run's newest checkpoint has another network or another hand."""
+    old, changed = checkpoint.read_config(workdir), None
+    if configuration.network(old).config != configuration.network(config).config:
+        changed = "config.model"
+    elif old.get("hand_id", old["hand"]) not in (config["hand_id"], config["hand"]):
+        changed = "config.hand"
     if changed:
         raise UserError(
-            f"{workdir}: this run was started with another config.{changed[0]}; give the same one to "
-            "go on, or another --workdir to start anew"
+            f"{workdir}: this run was started with another {changed}; give the same one to go on, or "
+            "another --workdir to start anew"
         )

@@ -126,8 +126,14 @@ def template_tokens(hand: HandModel) -> jax.Array:
     fingers = hand.finger_pose(jnp.zeros(1))
     pose = jnp.concatenate([jnp.zeros((1, 3)), fingers])
     posed = hand.with_shape(None).with_pose(pose)
-    points = jnp.concatenate([posed.joints_21("manopth"), hand.coarse @ posed.vertices])
+    coarse = cameras.regressed(hand.coarse, posed.vertices)
+    points = jnp.concatenate([posed.joints_21("manopth"), coarse])
     return points - posed.joints[:1]
+
+
+def upsample(kernel: jax.Array, coarse: jax.Array) -> jax.Array:
+    """The fine mesh (B,V,3) of a coarse one (B,S,3), by a kernel (S,V); in full float32 on every device."""
+    return jnp.einsum("sv,bsc->bvc", kernel, coarse, precision="highest")
 
 
 class Amvur(nnx.Module):
@@ -221,7 +227,7 @@ class Amvur(nnx.Module):
         step_3d = heads.step_3d(jv_log_var.reshape(len(g), -1))
 
         def with_joints(mu: jax.Array, log_var: jax.Array) -> tuple[Gaussian, Gaussian]:
-            joints_mu = regressor @ mu
+            joints_mu = cameras.regressed(regressor, mu)
             joints_log_var = cameras.regressed_log_var(regressor, log_var)
             vertices = self.sample(mu, log_var, step_3d, noise)
             return self.sample(joints_mu, joints_log_var, step_3d, noise), vertices
@@ -232,9 +238,9 @@ class Amvur(nnx.Module):
         mu, log_var = self.encode(template_tokens(hand), g, token_mask, encoder_key)
         if config.camera == "perspective":
             mu = mu + translation[:, None]
-        up_mu = jnp.einsum("sv,bsc->bvc", self.upsample_mu.kernel[...], mu[:, 21:])
+        up_mu = upsample(self.upsample_mu.kernel[...], mu[:, 21:])
         up_mu = up_mu + self.upsample_mu.bias[...][:, None]
-        up_log_var = jnp.einsum("sv,bsc->bvc", self.upsample_log_var.kernel[...], log_var[:, 21:])
+        up_log_var = upsample(self.upsample_log_var.kernel[...], log_var[:, 21:])
         up_log_var = up_log_var + self.upsample_log_var.bias[...][:, None]
         posterior = with_joints(up_mu, up_log_var)
 

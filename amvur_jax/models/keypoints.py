@@ -33,6 +33,6 @@ class KeypointHead(nnx.Module):
             (jnp.arange(h) + 0.5) / h, (jnp.arange(w) + 0.5) / w, indexing="ij"
         )
         centres = jnp.stack([columns.ravel(), rows.ravel()], -1)
-        joints = jnp.einsum("bpj,pc->bjc", weights, centres)
+        joints = jnp.einsum("bpj,pc->bjc", weights, centres, precision="highest")
         x = jax.nn.relu(self.hidden1((joints.reshape(b, -1) - 0.5) * 4))
         return joints, self.out(jax.nn.relu(self.hidden2(x)))

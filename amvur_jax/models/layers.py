@@ -64,6 +64,19 @@ def linear(
     )
 
 
+def layer_norm(features: int, *, epsilon: float = 1e-6, rngs: Rngs) -> nnx.LayerNorm:
+    """flax's LayerNorm with the variance of what is left after the mean.
+
+    Its default, the mean of squares less the squared mean, loses the variance where the mean is large.
+    """
+    return nnx.LayerNorm(
+        features,
+        epsilon=epsilon,
+        use_fast_variance=False,
+        rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+    )
+
+
 @one_cpu_takes(sums.multiply)
 def multiply(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """x (...,C) @ kernel (C,D)."""

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import Rngs, linear
+from amvur_jax.models.layers import Rngs, layer_norm, linear
 from amvur_jax.models.prior import constant
 from mano_jax import HandModel
 
@@ -32,10 +32,7 @@ class SpreadHead(nnx.Module):
     """Image feature (B,features) -> Spread."""
 
     def __init__(self, features: int, vertices: int, *, hidden: int = 128, rngs: Rngs) -> None:
-        self.norm = nnx.LayerNorm(
-            features,
-            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
-        )
+        self.norm = layer_norm(features, rngs=rngs)
         self.hidden = linear(features, hidden, rngs=rngs)
         self.out = linear(
             hidden,
@@ -51,7 +48,8 @@ class SpreadHead(nnx.Module):
         g = jax.lax.stop_gradient(g)
         fingers = self.out(jax.nn.relu(self.hidden(self.norm(g))))
         joints = jnp.concatenate([jnp.full_like(fingers[:, :1], WRIST), fingers], 1)
-        vertices = joints @ vertex_weights(hand).T + self.vertex_offset[...]
+        weights = vertex_weights(hand).T
+        vertices = jnp.matmul(joints, weights, precision="highest") + self.vertex_offset[...]
         return Spread(joints, vertices)
 
 

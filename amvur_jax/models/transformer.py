@@ -17,6 +17,7 @@ from amvur_jax.models.layers import (
     as_input,
     dropout,
     gelu,
+    layer_norm,
     linear,
     multiply,
 )
@@ -88,18 +89,10 @@ class BertLayer(nnx.Module):
     def __init__(self, features: int, heads: int, feed_forward: int, *, rngs: Rngs) -> None:
         self.attention = Attention(features, heads, rngs=rngs)
         self.attention_out = bert_linear(features, features, rngs)
-        self.attention_norm = nnx.LayerNorm(
-            features,
-            epsilon=1e-12,
-            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
-        )
+        self.attention_norm = layer_norm(features, epsilon=1e-12, rngs=rngs)
         self.feed_forward_in = bert_linear(features, feed_forward, rngs)
         self.feed_forward_out = bert_linear(feed_forward, features, rngs)
-        self.feed_forward_norm = nnx.LayerNorm(
-            features,
-            epsilon=1e-12,
-            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
-        )
+        self.feed_forward_norm = layer_norm(features, epsilon=1e-12, rngs=rngs)
 
     def __call__(self, x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
         k1, k2, k3 = keys_for(key, 3)

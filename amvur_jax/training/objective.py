@@ -110,7 +110,7 @@ def supervised_terms(
     for name, estimate in (("q", outputs.posterior), ("p", outputs.prior)):
         joints, vertices, joints_2d = (getattr(g, config.data_term) for g in estimate)
         if config.align_vertices:
-            vertices = vertices - (regressor[:1] @ vertices)
+            vertices = vertices - cameras.regressed(regressor[:1], vertices)
         data[f"{name}_vertices"] = losses.vertex_l1(vertices, labels, has_mesh, counts.meshes)
         data[f"{name}_joints_3d"] = losses.keypoint_3d(
             joints, batch["joints_cam"], valid, has_3d, config.norm, counts.joints
@@ -139,7 +139,8 @@ def weak_terms(
     p, kind, valid = outputs.prior, config.data_term, batch["joints_valid"]
     camera: Any = outputs.camera  # a Gaussian: it is perspective
     K = cameras.intrinsics(getattr(camera, kind), size)
-    from_vertices = cameras.project(regressor @ getattr(p.vertices, kind), K) / size
+    regressed = cameras.regressed(regressor, getattr(p.vertices, kind))
+    from_vertices = cameras.project(regressed, K) / size
     from_joints = cameras.project(getattr(p.joints, kind), K) / size
     data = {
         name: losses.keypoint_2d(pred, batch["joints_2d"], valid, config.norm, counts.samples)

@@ -14,7 +14,10 @@ def learning_rate(train: ConfigDict) -> optax.Schedule:
     """step -> rate for config.train: "step" (a tenth from half of the steps on) or "cosine" to zero."""
     rate, steps = train.learning_rate, train.steps
     if train.schedule == "step":
-        after = optax.piecewise_constant_schedule(rate, {steps // 2: 0.1})
+        # The schedules that are joined count from the end of the warm-up.
+        after = optax.piecewise_constant_schedule(
+            rate, {max(steps // 2 - train.warmup_steps, 0): 0.1}
+        )
     else:
         after = optax.cosine_decay_schedule(rate, max(steps - train.warmup_steps, 1))
     if not train.warmup_steps:

@@ -45,11 +45,11 @@ class KinematicChain:
 
 
 def hand_id(hand: HandModel) -> str:
-    """A short name of a hand model that two models share only if their labels mean the same."""
+    """A short name of a hand model's numbers: two models share it only if their labels mean the same."""
     digest = hashlib.sha256()
     for array in (hand.v_template, hand.shapedirs, hand.joint_regressor, hand.mean_pose):
         digest.update(np.asarray(array, np.float32).tobytes())
-    return f"{hand.name}-{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
 
 
 def is_camera(K: np.ndarray) -> bool:

@@ -171,7 +171,7 @@ class Records:
                 "that has it"
             )
         own = hand_id(load_hand() if hand is None else hand)
-        if split == "train" and summary["hand"] != own:
+        if split == "train" and summary["hand"].rpartition("-")[2] != own:
             raise UserError(
                 f"{self.root}: was built with the hand model {summary['hand']}, this run has {own}; "
                 "give the same --config.hand, or build again with --hand"

@@ -19,6 +19,12 @@ def test_the_published_schedule_drops_to_a_tenth_at_half():
     assert [float(rate(i)) for i in (0, 49, 51, 99)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
 
 
+def test_the_published_schedule_drops_at_half_of_the_steps_after_a_warmup_too():
+    rate = learning_rate(fields(warmup_steps=20))
+    want = [5e-4, 1e-3, 1e-3, 1e-4, 1e-4]
+    assert [float(rate(i)) for i in (10, 20, 49, 51, 99)] == pytest.approx(want)
+
+
 def test_cosine_warms_up_and_ends_at_zero():
     rate = learning_rate(fields(schedule="cosine", warmup_steps=20))
     # after the warm-up half of the way down is half of the rate
