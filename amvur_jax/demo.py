@@ -15,8 +15,7 @@ from amvur_jax.data.open import open_dataset
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.evaluate import evaluate, predictions, score_records
-from amvur_jax.files.whole import write_json
-from amvur_jax.pictures import draw
+from amvur_jax.files.whole import save_picture, write_json
 from amvur_jax.pictures.overview import overview
 from amvur_jax.predict import predict
 from amvur_jax.predictions.spool import Parts, PartWriter
@@ -96,7 +95,7 @@ def run(
         "trained network": trained,
     }
     write_json(output / "comparison.json", rows)
-    draw.write_png(output / "overview.png", overview(predictor, evaluation))
+    save_picture(output / "overview.png", overview(predictor, evaluation))
     frame = evaluation.frame(len(evaluation) // 2)
     picture = output / "data" / "evaluation" / f"{frame.name.replace('/', '/rgb/')}.png"
     predict(predictor, picture, output / "prediction", frame.box)

@@ -21,9 +21,10 @@ from amvur_jax.runtime.devices import make_mesh, over_batch, replicated
 
 
 class View(NamedTuple):
-    """The answer as it is drawn: vertices (B,V,3) m before a camera with K (B,3,3), crop pixels."""
+    """The answer before a camera: vertices (B,V,3) and joints (B,21,3) m, OpenCV axes; K (B,3,3), crop px."""
 
     vertices: jax.Array
+    joints: jax.Array
     K: jax.Array
 
 
@@ -110,16 +111,19 @@ class Predictor:
         perspective = self.network.config.camera == "perspective"
         return joints if perspective else (joints + 1) / 2
 
-    def view(self, outputs: Outputs, vertices: jax.Array | None = None) -> View:
-        """The answer's mean vertices (or those given) and the camera that projects them into the crop."""
-        size = self.size
+    def view(self, outputs: Outputs) -> View:
+        """The answer's mean vertices and joints and the camera that projects them into the crop.
+
+        A supervised network has no place in metres: its hand is put where a camera of usual focal length sees
+        it as the weak-perspective one does.
+        """
+        size, answer = self.size, self.answer(outputs)
+        vertices, joints = answer.vertices.mu, answer.joints.mu
         camera: Any = outputs.camera  # a Gaussian, or an array with the weak-perspective one
-        if vertices is None:
-            vertices = self.answer(outputs).vertices.mu
         if self.network.config.camera == "perspective":
-            return View(vertices, cameras.intrinsics(camera.mu, size))
+            return View(vertices, joints, cameras.intrinsics(camera.mu, size))
         K, shift = cameras.weak_view(vertices, camera, size)
-        return View(vertices + shift[:, None], K)
+        return View(vertices + shift[:, None], joints + shift[:, None], K)
 
 
 def load(path: str | pathlib.Path) -> Predictor:

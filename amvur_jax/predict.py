@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pathlib
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
+from amvur_jax.data.frame import project
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
+from amvur_jax.files.whole import explained, write_picture, write_whole, writing
 from amvur_jax.pictures import draw
 from mano_jax.topology import FINGERS
 
@@ -83,6 +86,17 @@ def sigma_text(predictor: Predictor, joints_mm: np.ndarray) -> str:
     return f"sigma of a coordinate relative to the wrist, mm ({kind}): {listed}"
 
 
+def check_same_picture(path: pathlib.Path, picture: np.ndarray) -> None:
+    """Raise a UserError where results of another picture of the same name would be lost."""
+    try:
+        with np.load(path, allow_pickle=False) as before:
+            other = str(before["picture"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return  # nothing there, or nothing of ours
+    if other != str(picture):
+        raise UserError(f"{path}: is of another picture, {other}; give another --output")
+
+
 def predict(
     predictor: Predictor,
     image_path: str | pathlib.Path,
@@ -94,12 +108,16 @@ def predict(
     Args:
       predictor: amvur_jax.inference.Predictor.
       image_path: PNG or JPEG; without a box it is taken as a crop about a right hand.
-      output: folder; NAME_overlay.png, NAME.obj, NAME.npz go there.
+      output: folder; NAME_overlay.png, NAME.obj, NAME.npz go there. The .npz holds all of `Outputs` (such as
+        "prior_joints_mu"); of the answer `vertices_cam`, `joints_cam` (m, in the camera of the crop, as in
+        the OBJ), `K_crop` and `joints_2d_px` (px of the crop, joints_cam through K_crop); `crop` (3,3) from
+        pixels of the picture to those of the crop; and sigmas in mm.
       box: (4,) x1,y1,x2,y2 about the hand, px of the picture, or None.
     Returns:
       The three paths, and a sentence about sigma.
     Raises:
-      UserError: the picture is not readable, the box is off it, or the folder cannot be written to.
+      UserError: the picture is not readable, the box is off it, the folder cannot be written to, or has the
+        results of another picture of this name.
     """
     image = read_image(image_path)
     A = crop_of(image, box, predictor.size)
@@ -107,7 +125,7 @@ def predict(
     outputs = jax.device_get(predictor(crop[None]))
     sharp = crop_image(image, crop_of(image, box, draw.PANEL), draw.PANEL)
     pictures = {"input": sharp, **draw.panels(predictor, outputs, crop[None], 0, sharp)}
-    estimate, view = predictor.answer(outputs), predictor.view(outputs)
+    view = predictor.view(outputs)
     colors = draw.texture_colors(outputs.texture, 0)
     arrays = {k: v[0] for k, v in flatten(outputs).items()}
     sigma = predictor.sigma(outputs)
@@ -119,17 +137,20 @@ def predict(
         "faces": np.asarray(predictor.hand.faces),
         "crop": A,
         "K_crop": np.asarray(view.K[0]),
+        "vertices_cam": np.asarray(view.vertices[0]),
+        "joints_cam": np.asarray(view.joints[0]),
     }
+    arrays["joints_2d_px"] = project(arrays["joints_cam"], arrays["K_crop"])
+    arrays["picture"] = np.array(str(pathlib.Path(image_path).resolve()))
 
     output, name = pathlib.Path(output), pathlib.Path(image_path).stem
     paths = [output / f"{name}_overlay.png", output / f"{name}.obj", output / f"{name}.npz"]
-    try:
+    check_same_picture(paths[2], arrays["picture"])
+    text = obj_text(view.vertices[0], predictor.hand.faces, colors)
+    with explained(output):
         output.mkdir(parents=True, exist_ok=True)
-        draw.write_png(paths[0], draw.sheet([pictures]))
-        paths[1].write_text(obj_text(estimate.vertices.mu[0], predictor.hand.faces, colors))
-        np.savez_compressed(paths[2], **arrays)
-    except OSError as error:
-        raise UserError(
-            f"{output}: cannot be written ({error.strerror}); choose another folder"
-        ) from None
+        write_picture(paths[0], draw.sheet([pictures]))
+        write_whole(paths[1], text.encode())
+        with writing(paths[2]) as file:
+            np.savez_compressed(file, **arrays)
     return paths, sigma_text(predictor, arrays["joints_sigma_mm"])

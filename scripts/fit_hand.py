@@ -13,9 +13,9 @@ import tqdm
 from absl import flags
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.whole import explained, save_picture
 from amvur_jax.fitting import fit
 from amvur_jax.fitting import trial as trials
-from amvur_jax.pictures import draw
 from amvur_jax.runtime import cli
 from mano_jax import load_hand
 
@@ -27,10 +27,8 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the target and the starts.", lower_b
 
 def main() -> None:
     output = pathlib.Path(_OUTPUT.value)
-    try:
+    with explained(output):  # before the work
         output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={output}: cannot be made: {error}") from error
     trial = trials.make_trial(load_hand(), _STARTS.value, _SEED.value)
     with tqdm.tqdm(total=_STEPS.value, unit="step", desc="fit") as bar:
 
@@ -49,7 +47,7 @@ def main() -> None:
         )
     text, converged = trials.table(trial, track)
     print(text)
-    draw.write_jpeg(output / "fit.jpg", trials.picture(trial, track))
+    save_picture(output / "fit.jpg", trials.picture(trial, track))
     print(f"Look at {output}/fit.jpg")
     if converged.mean() < 0.9:
         few = f"{converged.sum()} of {len(converged)} starts converged, fewer than nine in ten"

@@ -3,7 +3,6 @@
 python scripts/render_pictures.py --output=docs/render.jpg
 """
 
-import pathlib
 from collections.abc import Mapping
 
 import cv2
@@ -14,7 +13,7 @@ from absl import flags
 
 import render
 from amvur_jax.data.synthetic.skin import TONES, vertex_colors
-from amvur_jax.errors import UserError
+from amvur_jax.files.whole import save_picture
 from amvur_jax.runtime import cli
 from mano_jax import load_hand
 
@@ -83,15 +82,8 @@ def sheet(named: Mapping[str, jax.Array]) -> np.ndarray:
 
 
 def main() -> None:
-    path = pathlib.Path(_OUTPUT.value)
-    picture = cv2.cvtColor(sheet(pictures(_SIZE.value)), cv2.COLOR_RGB2BGR)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
-    except (OSError, cv2.error) as error:
-        raise UserError(f"{path}: cannot be written ({error}); name a .jpg or .png") from None
-    if not written:
-        raise UserError(f"{path}: cannot be written; name another folder")
+    path = _OUTPUT.value
+    save_picture(path, sheet(pictures(_SIZE.value)))
     print(f"{path} written")
 
 

@@ -10,7 +10,7 @@ from ml_collections import config_flags
 from amvur_jax import configuration
 from amvur_jax.data.batches import train_batches
 from amvur_jax.data.open import open_training
-from amvur_jax.pictures import draw
+from amvur_jax.files.whole import save_picture
 from amvur_jax.pictures.batch import batch_picture
 from amvur_jax.runtime import cli
 
@@ -37,7 +37,7 @@ def main() -> None:
         strict=config.data.strict,
     )
     batch = next(batches)
-    draw.write_png(_OUTPUT.value, batch_picture(batch, hand, _COUNT.value))
+    save_picture(_OUTPUT.value, batch_picture(batch, hand, _COUNT.value))
     print(f"{_OUTPUT.value}: {', '.join(batches.names(batch))}")
 
 

@@ -1,20 +1,25 @@
 """Reading an image file: whole and RGB, or an error that names it."""
 
+import io
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 
 from amvur_jax.errors import UserError
 
 # OpenCV decodes what it can of a cut file and fills the rest with grey: look for the end mark.
-_PNG_END = b"IEND\xaeB`\x82"
-_JPEG_END = b"\xff\xd9"
-_TRAILING_BYTES = 64
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+# A marker among the entropy-coded bytes of a JPEG that is no restart and no stuffed zero.
+_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a PNG or JPEG file.
+    """Read a picture: PNG, JPEG, WebP, and AVIF where OpenCV or Pillow has it.
 
     Args:
       path: the file.
@@ -23,7 +28,7 @@ def read_image(path: str | Path) -> np.ndarray:
       (H, W, 3) uint8 RGB.
 
     Raises:
-      UserError: the file is missing, truncated or no image.
+      UserError: the file is missing, truncated, no picture or a HEIC.
     """
     try:
         with open(path, "rb") as file:
@@ -36,7 +41,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def decode_image(data: bytes, name: str | Path) -> np.ndarray:
-    """Decode a PNG or JPEG.
+    """Decode a picture, turned as its EXIF says; what stands behind its end, as in motion photos, is left.
 
     Args:
       data: the bytes of the file.
@@ -46,17 +51,69 @@ def decode_image(data: bytes, name: str | Path) -> np.ndarray:
       (H, W, 3) uint8 RGB.
 
     Raises:
-      UserError: it is truncated or no image.
+      UserError: it is truncated, no picture or a HEIC.
     """
-    end = _PNG_END if data.startswith(b"\x89PNG") else _JPEG_END
-    try:
-        whole = data.rfind(end, max(0, len(data) - _TRAILING_BYTES)) >= 0
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if whole else None
-    except cv2.error:
-        image = None
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in _HEIC:
+        raise UserError(
+            f"{name}: is a HEIC picture, which is not read; convert it first, for example with "
+            "`heif-convert IN.heic OUT.jpg`, or let the phone take JPEG"
+        )
+    image = _decoded(data) if _is_whole(data) else None
+    if image is None and brand == b"avif":
+        image = _decoded_by_pillow(data)
     if image is None:
         raise UserError(
-            f"{name}: is truncated or is no PNG or JPEG image ({len(data)} bytes); "
+            f"{name}: is truncated or is no PNG, JPEG, WebP or AVIF image ({len(data)} bytes); "
             "download or copy the file again"
         )
     return image
+
+
+def _decoded(data: bytes) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        return None
+
+
+def _decoded_by_pillow(data: bytes) -> np.ndarray | None:
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether a file reaches its end mark, where its kind has one that is known here."""
+    if data.startswith(_PNG):
+        return data.endswith(_PNG_END) or _png_ends(data)
+    if data.startswith(_JPEG):
+        return data.endswith(_JPEG_END) or _jpeg_ends(data)
+    if data.startswith(b"RIFF"):
+        return len(data) >= 8 + int.from_bytes(data[4:8], "little")
+    return bool(data)
+
+
+def _png_ends(data: bytes) -> bool:
+    """Whether the chunks of a PNG lead to its last one."""
+    place = len(_PNG)
+    while place + 12 <= len(data):
+        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        place += 12 + length
+        if kind == b"IEND":
+            return place <= len(data)
+    return False
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether the segments of a JPEG lead to its end mark; a thumbnail's own lies within a segment."""
+    place = len(_JPEG)
+    while marker := _JPEG_MARKER.search(data, place):
+        code, place = data[marker.end() - 1], marker.end()
+        if code == _JPEG_END[1]:
+            return True
+        if code != 0x01:  # the one marker without a length that is left
+            place += int.from_bytes(data[place : place + 2], "big")
+    return False

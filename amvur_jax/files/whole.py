@@ -42,29 +42,53 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+@contextlib.contextmanager
+def explained(path: str | Path) -> Iterator[None]:
+    """Turn an OSError into a UserError that says that the file or folder could not be written."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be written ({reason}); choose another place") from error
+
+
 def write_json(path: Path, values: object) -> None:
     """Write values as JSON in one step.
 
     Raises:
       UserError: it cannot be written.
     """
-    try:
+    with explained(path):
         write_whole(path, (json.dumps(values, indent=2) + "\n").encode())
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder"
-        ) from None
 
 
 def write_picture(path: Path, pixels: np.ndarray, quality: int = 95) -> None:
-    """Write (H, W, 3) uint8 RGB or (H, W) grey in one step, as PNG or JPEG by the file's name.
+    """Write (H, W, 3) uint8 RGB or (H, W) grey in one step, as the file's name says: PNG, JPEG or WebP.
 
     Raises:
       OSError: it cannot be encoded or written.
     """
     pixels = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
-    done, data = cv2.imencode(path.suffix, pixels, options)
+    suffix = path.suffix.lower()
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
+    try:
+        done, data = cv2.imencode(suffix, pixels, options)
+    except cv2.error:
+        done = False
     if not done:
-        raise OSError(f"OpenCV could not encode {path.name}")
+        raise OSError(
+            f"{suffix or 'no ending'!r} is no kind of picture that OpenCV writes, .png is"
+        )
     write_whole(path, data.tobytes())
+
+
+def save_picture(path: str | Path, pixels: np.ndarray, quality: int = 88) -> None:
+    """`write_picture` for what a user asked for: the folder is made where it is missing.
+
+    Raises:
+      UserError: it cannot be encoded or written.
+    """
+    path = Path(path)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, pixels, quality)

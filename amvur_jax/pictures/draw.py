@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -149,15 +148,3 @@ def sheet(rows: Sequence[Mapping[str, np.ndarray]], margin: int = 6) -> np.ndarr
             y = 28 + row * (height + margin)
             page[y : y + height, x : x + width] = pictures[title]
     return page
-
-
-def write_png(path: str | Path, picture: np.ndarray) -> None:
-    """Write (H,W,3) uint8 RGB."""
-    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-
-def write_jpeg(path: str | Path, picture: np.ndarray, quality: int = 88) -> None:
-    """Write (H,W,3) uint8 RGB."""
-    cv2.imwrite(
-        str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )

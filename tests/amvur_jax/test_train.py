@@ -159,6 +159,8 @@ def test_predict_writes_overlay_mesh_and_numbers(run, tree, tmp_path):
     lines = obj.read_text().splitlines()
     vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], float)
     np.testing.assert_allclose(vertices, arrays["prior_vertices_mu"] * [1, -1, -1], atol=1e-6)
+    np.testing.assert_array_equal(arrays["vertices_cam"], arrays["prior_vertices_mu"])
+    np.testing.assert_allclose(arrays["joints_2d_px"], 32 * arrays["prior_joints_2d_mu"], atol=0.01)
     assert sum(line.startswith("f ") for line in lines) == len(predictor.hand.faces)
     # the 2D joints are the projection of the joints by the camera that is written beside them
     image = arrays["prior_joints_mu"] @ arrays["K_crop"].T
@@ -189,10 +191,46 @@ def test_a_supervised_run_from_end_to_end(tree, tmp_path):
     picture = next((tree / "evaluation").glob("*/rgb/0000.png"))
     box = HO3D(tree, "evaluation").frame(0).box
     (_, obj, numbers), _ = predict(predictor, picture, tmp_path / "out", box)
-    # the answer is the posterior
+    # the answer is the posterior, moved before the camera that is written beside it
+    arrays = np.load(numbers)
     lines = [line.split()[1:4] for line in obj.read_text().splitlines() if line.startswith("v ")]
-    vertices = np.load(numbers)["posterior_vertices_mu"]
-    np.testing.assert_allclose(np.array(lines, float), vertices * [1, -1, -1], atol=1e-6)
+    np.testing.assert_allclose(
+        np.array(lines, float), arrays["vertices_cam"] * [1, -1, -1], atol=1e-6
+    )
+    move = arrays["vertices_cam"] - arrays["posterior_vertices_mu"]
+    np.testing.assert_allclose(move, move[:1] + np.zeros_like(move), atol=1e-6)
+    np.testing.assert_allclose(
+        arrays["joints_cam"] - arrays["posterior_joints_mu"], move[:21], atol=1e-6
+    )
+    assert arrays["vertices_cam"][:, 2].min() > 0.1
+    image = arrays["joints_cam"] @ arrays["K_crop"].T
+    np.testing.assert_allclose(image[:, :2] / image[:, 2:], arrays["joints_2d_px"], atol=0.01)
+    # near what the weak-perspective camera says: of a hand at two metres a few hundredths of its size
+    weak = 16 * (1 + arrays["posterior_joints_2d_mu"])
+    apart = np.linalg.norm(arrays["joints_2d_px"] - weak, axis=-1)
+    size = np.linalg.norm(np.ptp(weak, axis=0))
+    assert apart.max() < 0.1 * size + 0.01 * np.linalg.norm(weak - 16, axis=-1).max()
+
+
+def test_results_of_another_picture_of_the_same_name_stay(run, tree, tmp_path):
+    predictor = inference.load(run[0])
+    first, second = sorted((tree / "train").glob("*/rgb/0001.png"))[0], tmp_path / "0001.png"
+    shutil.copy(first, second)
+    predict(predictor, first, tmp_path / "out")
+    predict(predictor, first, tmp_path / "out")  # its own may be written again
+    before = (tmp_path / "out" / "0001.obj").read_bytes()
+    with pytest.raises(UserError, match="is of another picture"):
+        predict(predictor, second, tmp_path / "out")
+    assert (tmp_path / "out" / "0001.obj").read_bytes() == before
+
+
+def test_pictures_that_are_no_crops_are_refused(run):
+    predictor = inference.load(run[0])
+    with pytest.raises(ValueError, match=r"uint8 RGB from 0 to 255, not float32: .*\[0, 1\]"):
+        predictor(np.zeros((1, 32, 32, 3), np.float32))
+    for shape in ((1, 64, 64, 3), (32, 32, 3), (1, 32, 32, 1)):
+        with pytest.raises(ValueError, match=r"crops are \(B, 32, 32, 3\), not"):
+            predictor(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("box", ["1,2,3", "a,b,c,d", "5,5,1,9", "nan,0,1,1"])
