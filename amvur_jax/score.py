@@ -10,7 +10,7 @@ from amvur_jax.files.whole import write_json, write_whole
 from amvur_jax.predictions.reader import open_predictions
 from amvur_jax.scoring import plots
 from amvur_jax.scoring.scores import official_text
-from amvur_jax.scoring.tables import Scored, score
+from amvur_jax.scoring.tables import Scored, Uneven, score
 
 
 def score_files(
@@ -47,7 +47,7 @@ def score_files(
             )
         try:
             return score(joints, vertices, gt_joints, gt_vertices, dataset, names)
-        except ValueError as error:
+        except Uneven as error:
             raise UserError(
                 f"{root}: {ground_truth.VERTICES_FILE} has not the {len(gt_joints)} samples of "
                 f"{ground_truth.JOINTS_FILE} ({error}); take both from the same release"

@@ -1,5 +1,6 @@
 """Nested JSON lists of numbers, read a sample at a time: the files reach a gigabyte."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ class JsonArrays:
     def __init__(self, file: IO[bytes], name: str | Path) -> None:
         self._file = file
         self._name = name
-        self._buffer = b""
+        start = file.read(len(codecs.BOM_UTF8))
+        self._buffer = b"" if start == codecs.BOM_UTF8 else start
         self._position = 0
 
     def expect(self, wanted: str) -> str:

@@ -42,10 +42,10 @@ def open_predictions(path: str | Path) -> Iterator[tuple[np.ndarray, Iterator[np
             return
         archive = files.enter_context(zipfile.ZipFile(path))
         names = archive.namelist()
-        if any(name.endswith(".npy") for name in names):
+        member = _member(path, names)
+        if member is None:
             yield _from_arrays(path)
             return
-        member = _member(path, names)
         yield _from_json(files.enter_context(archive.open(member)), f"{path}:{member}")
 
 
@@ -76,11 +76,22 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: is a damaged or encrypted zip; write it again") from error
 
 
-def _member(path: Path, names: list[str]) -> str:
-    """The archive's pred.json; some systems zip the folder that it is in."""
-    found = [n for n in names if PurePosixPath(n).name == MEMBER and ".." not in n]
+def _member(path: Path, names: list[str]) -> str | None:
+    """The archive's pred.json, or its only JSON as the official programs take it; None for arrays.
+
+    It is read in place, whatever folder its name says, and whichever slash is in it.
+    """
+
+    def last(name: str) -> str:
+        return PurePosixPath(name.replace("\\", "/")).name
+
+    # What macOS puts beside each file is no file of the user's.
+    jsons = [n for n in names if last(n).lower().endswith(".json") and not last(n).startswith("._")]
+    found = [n for n in jsons if last(n) == MEMBER] or jsons
+    if not found and any(name.endswith(".npy") for name in names):
+        return None
     if len(found) != 1:
-        held = f"{len(found)} files {MEMBER}" if found else f"no {MEMBER}"
+        held = f"{len(found)} files {', '.join(map(last, found[:3]))}" if found else "no .json"
         raise UserError(f"{path}: holds {held}; {_FORMS}")
     return found[0]
 

@@ -20,6 +20,36 @@ _ORDERS = {
 }
 
 
+class Flat:
+    """Takes note of hands whose joints or vertices all lie at one point, over a whole set."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {"joints": [], "vertices": []}
+
+    def look_at(self, name: str, joints: np.ndarray, vertices: np.ndarray) -> None:
+        """Look at one sample: joints (21, 3) and vertices (V, 3)."""
+        for kind, points in (("joints", joints), ("vertices", vertices)):
+            if _is_point(np.asarray(points)):
+                self._names[kind].append(name)
+
+    def warnings(self, count: int) -> list[str]:
+        """Sentences about the samples that were looked at, of `count` in all."""
+        found = []
+        for kind, names in self._names.items():
+            if len(names) == count:
+                found.append(
+                    f"the {kind} are not predicted: those of each hand lie at one point, and are "
+                    "scored as such"
+                )
+            elif names:
+                shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+                found.append(
+                    f"in {len(names)} of {count} frames the {kind} all lie at one point: nothing was "
+                    f"predicted there ({shown})"
+                )
+        return found
+
+
 def find_mistakes(
     pred_joints: ArrayLike,
     pred_vertices: ArrayLike,
@@ -40,30 +70,62 @@ def find_mistakes(
       A list of sentences; empty where nothing looks wrong.
     """
     joints, vertices = np.array(pred_joints, np.float64), np.array(pred_vertices, np.float64)
+    have = ~_is_point(joints), ~_is_point(vertices)
+    # Hands that are points say nothing of the others' mistakes, and Flat names them.
+    kept = next((k for k in (have[0] & have[1], *have) if k.any()), None)
+    if kept is None:
+        return []
+    joints, vertices, gt_joints, gt_vertices = (
+        x[kept] for x in (joints, vertices, gt_joints, gt_vertices)
+    )
+    with_joints, with_vertices = (h[kept].all() for h in have)
     found = []
-    sizes = [_size(p) / _size(t) for p, t in ((joints, gt_joints), (vertices, gt_vertices))]
-    if max(sizes) < 1e-6:
-        return ["every predicted hand is a single point: nothing was predicted"]
-    for name, points, size in (("joints", joints, sizes[0]), ("vertices", vertices, sizes[1])):
-        if not 0.5 < size < 2:
+    if with_joints:
+        found += _repeated(joints, gt_joints)
+    for name, there, points, truth in (
+        ("joints", with_joints, joints, gt_joints),
+        ("vertices", with_vertices, vertices, gt_vertices),
+    ):
+        size = _size(points) / _size(truth)
+        if there and not 0.5 < size < 2:
             found.append(_unit(name, size))
             points /= size  # so that the other checks can go on
-    order = _order(joints, vertices, gt_joints, gt_vertices)
+    order = None
+    if with_joints and with_vertices:
+        order = _order(joints, vertices, gt_joints, gt_vertices)
     if order is not None:
         found.append(_order_text(order, joints, gt_joints, dataset))
         joints = joints[:, order]
-    if PROGRAMS[dataset].on_wrist:
-        found += _wrist(joints, gt_joints)
-    found += _axes(joints, gt_joints, dataset)
-    found += _mirror(vertices, gt_vertices)
-    found += _apart(joints, vertices, gt_joints, gt_vertices, dataset)
+    if with_joints:
+        if PROGRAMS[dataset].on_wrist:
+            found += _wrist(joints, gt_joints)
+        found += _axes(joints, gt_joints, dataset)
+    if with_vertices:
+        found += _mirror(vertices, gt_vertices)
+    if with_joints and with_vertices:
+        found += _apart(joints, vertices, gt_joints, gt_vertices, dataset)
     return found
 
 
+def _is_point(points: np.ndarray) -> np.ndarray:
+    """Which samples (...) of points (...,N,3) all lie at one place: nothing was predicted."""
+    return np.ptp(points, axis=-2).max(axis=-1) < 1e-9
+
+
 def _size(points: np.ndarray) -> float:
-    """The median over the samples of the root mean square distance from the centre."""
-    centred = points - points.mean(axis=1, keepdims=True)
-    return float(np.median(np.sqrt((centred**2).sum(-1).mean(-1))))
+    """The median over samples and points of the distance from the middle; a wild fifth changes little."""
+    centred = points - np.median(points, axis=1, keepdims=True)
+    return float(np.median(np.linalg.norm(centred, axis=-1)))
+
+
+def _repeated(joints: np.ndarray, gt_joints: np.ndarray) -> list[str]:
+    """One hand in every frame, which the official alignment does not give away."""
+    spread, truth = (np.ptp(_relative(x), axis=0).max() for x in (joints, gt_joints))
+    if len(joints) < 2 or spread > 1e-6 or truth < 1e-3:
+        return []
+    return [
+        "the same hand is predicted in every frame (relative to the wrist): a constant, not an answer"
+    ]
 
 
 def _relative(points: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from amvur_jax.data.layouts import PROGRAMS
-from amvur_jax.scoring.mistakes import SAMPLES, find_mistakes
+from amvur_jax.scoring.mistakes import SAMPLES, Flat, find_mistakes
 from amvur_jax.scoring.scores import Measured, Scores, measure
 from mano_jax.topology import JOINT_NAMES
 
@@ -18,6 +18,10 @@ _BATCH = 32
 WORST = 10
 # The columns of the tables: the errors, in mm, that papers quote.
 TABLE = ("root_mpjpe", "pa_mpjpe", "mpvpe", "pa_mpvpe")
+
+
+class Uneven(ValueError):
+    """Predictions and ground truth are not as many samples."""
 
 
 class Scored(NamedTuple):
@@ -95,12 +99,14 @@ def score(
       Scored.
 
     Raises:
-      ValueError: the four have different lengths, or there is no sample.
+      Uneven: the four have different lengths, or there is no sample.
     """
     count, scores = len(pred_joints), Scores(dataset)
     if len(gt_joints) != count or not count:
-        raise ValueError(f"{count} predictions, {len(gt_joints)} samples of ground truth")
-    stream = zip(pred_joints, pred_vertices, gt_joints, gt_vertices, strict=True)
+        raise Uneven(f"{count} predictions, {len(gt_joints)} samples of ground truth")
+    names = names or [f"{i:08d}" for i in range(count)]
+    stream = _together(pred_joints, pred_vertices, gt_joints, gt_vertices)
+    flat = Flat()
     looked_at, kept = set(np.linspace(0, count - 1, SAMPLES).astype(int).tolist()), []
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -121,6 +127,7 @@ def score(
             progress.update(len(scores.collect(running.popleft().result())["mpjpe"]))
 
         for i, sample in enumerate(stream):
+            flat.look_at(names[i], sample[0], sample[1])
             if i in looked_at:
                 kept.append(sample)
             batch.append(sample)
@@ -133,5 +140,13 @@ def score(
         while running:
             take()
     joints, vertices, true_joints, true_vertices = map(np.stack, zip(*kept))
-    warnings = find_mistakes(joints, vertices, true_joints, true_vertices, dataset)
-    return Scored(scores, names or [f"{i:08d}" for i in range(count)], warnings)
+    warnings = flat.warnings(count)
+    warnings += find_mistakes(joints, vertices, true_joints, true_vertices, dataset)
+    return Scored(scores, names, warnings)
+
+
+def _together(*streams: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
+    try:
+        yield from zip(*streams, strict=True)
+    except ValueError as error:
+        raise Uneven(str(error)) from error

@@ -1,6 +1,7 @@
 """Scoring files as a user does: official text, tables, warnings, and what is refused."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from eval_case import RECORDED, arrays, write_prediction, write_truth
+from scipy.linalg import orthogonal_procrustes
 
 from amvur_jax.errors import UserError
 from amvur_jax.score import score_files, write_scores
@@ -105,6 +107,57 @@ def test_a_wrong_count_shape_or_nan_is_an_error(case, truth, tmp_path, change, m
     write_prediction(tmp_path / "pred.json", *change(*case[:2]))
     with pytest.raises(UserError, match=message):
         score_files(tmp_path / "pred.json", truth)
+
+
+def zeros_in(count, *which):
+    """A function that sets joints (0) or vertices (1) of the first so many samples to zero."""
+
+    def change(*arrays):
+        arrays = [x.copy() for x in arrays]
+        for i in which:
+            arrays[i][:count] = 0
+        return arrays
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (zeros_in(6, 1), "the vertices are not predicted"),
+        (lambda j, v: (j, np.full_like(v, 0.25)), "the vertices are not predicted"),
+        (zeros_in(6, 0), "the joints are not predicted"),
+        (zeros_in(4, 0, 1), "in 4 of 6 frames the joints all lie at one point"),
+        (zeros_in(1, 1), r"in 1 of 6 frames the vertices all lie at one point.*\(SM0/0000\)"),
+        (zeros_in(6, 0, 1), "the joints are not predicted"),
+        (lambda j, v: (np.tile(j[:1], (6, 1, 1)), v), "the same hand is predicted in every frame"),
+    ],
+)
+@pytest.mark.parametrize("dataset", ["ho3d", "freihand"])
+def test_what_is_not_predicted_is_scored_as_it_is_and_named(case, tmp_path, change, words, dataset):
+    joints, vertices, *truth = (x[:6] for x in case)
+    write_truth(tmp_path / "truth", *truth, names=NAMES[:6])
+    predicted = change(joints, vertices)
+    write_prediction(tmp_path / "pred.json", *predicted)
+    scored = score_files(tmp_path / "pred.json", tmp_path / "truth", dataset)
+    values = write_scores(scored, tmp_path / "out")
+    # The official programs' own formulas, of all points as they are.
+    for key, points, target in (("xyz", predicted[0], truth[0]), ("mesh", predicted[1], truth[1])):
+        raw = 100 * np.linalg.norm(points - target, axis=-1).mean()
+        assert values[f"{key}_mean3d"] == pytest.approx(raw, rel=1e-9)
+        aligned = "xyz_procrustes_al" if (key, dataset) == ("xyz", "ho3d") else f"{key}_al"
+        want = np.mean([official_alignment(p, t) for p, t in zip(points, target)])
+        assert values[f"{aligned}_mean3d"] == pytest.approx(100 * want, rel=1e-6)
+    assert any(re.search(words, text) for text in values["warnings"]), values["warnings"]
+
+
+def official_alignment(points, target):
+    """Mean distance after the official Procrustes alignment, by scipy's."""
+    p, t = points - points.mean(0), target - target.mean(0)
+    size = np.linalg.norm(t) + 1e-8
+    R, s = orthogonal_procrustes(p / (np.linalg.norm(p) + 1e-8), t / size)
+    moved = p / (np.linalg.norm(p) + 1e-8) @ R * s * size
+    return np.linalg.norm(moved - t, axis=-1).mean()
 
 
 def test_a_truth_of_two_releases_is_an_error(case, tmp_path):

@@ -213,7 +213,7 @@ def _read_names(root: Path, split: str) -> list[str]:
         if not needed.exists():
             raise UserError(f"{needed}: not found, so {root} is no complete HO-3D; {_REMEDY}")
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is no readable text file; {_REMEDY}") from error
     names = [name for name in names if name]

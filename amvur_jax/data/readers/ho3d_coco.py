@@ -82,7 +82,7 @@ class Annotations:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
             entries = {entry["image_id"]: entry for entry in content["annotations"]}
             self._entries = {_name(i["file_name"]): entries.get(i["id"]) for i in content["images"]}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

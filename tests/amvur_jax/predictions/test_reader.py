@@ -27,6 +27,36 @@ def test_a_zip_of_the_folder_that_the_file_is_in(tmp_path):
     check(tmp_path / "theirs.zip")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["pred70.json"],
+        ["results/results.json", "results/log.txt"],
+        ["out\\pred.json"],
+        ["PRED.JSON"],
+        ["pred.json", "other.json"],
+        ["pred.json", "features.npy"],
+        ["pred.json", "__MACOSX/._pred.json"],
+    ],
+)
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_the_one_json_of_a_zip_whatever_it_is_called(tmp_path, names, start):
+    text = start + json.dumps([JOINTS.tolist(), VERTICES.tolist()])
+    with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as file:
+        for i, name in enumerate(names):
+            file.writestr(name, "no predictions" if i else text)
+    check(tmp_path / "theirs.zip")
+
+
+@pytest.mark.parametrize("names", [["a.json", "b.json"], ["x/pred.json", "y/pred.json"], ["a.txt"]])
+def test_several_jsons_or_none_are_named(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as file:
+        for name in names:
+            file.writestr(name, "[]")
+    with pytest.raises(UserError, match=r"theirs\.zip: holds (2 files|no \.json)"):
+        read_predictions(tmp_path / "theirs.zip")
+
+
 def test_arrays_by_their_shape_whatever_they_are_called(tmp_path):
     np.savez(tmp_path / "a.npz", kp3d=JOINTS, mesh=VERTICES, scores=np.ones(2))
     check(tmp_path / "a.npz")

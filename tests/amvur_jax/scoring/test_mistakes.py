@@ -44,7 +44,7 @@ def roll(x):
         (lambda j, v: (roll(j), v), ("order", "[1, 2, 3")),
         (lambda j, v: (j - j[:, :1], v - j[:, :1]), ("not aligned at the wrist",)),
         (lambda j, v: (j, v + [0, 0, 0.1]), ("apart", "fingertips")),
-        (lambda j, v: (0 * j, 0 * v), ("single point",)),
+        (lambda j, v: (np.tile(j[:1], (24, 1, 1)), v), ("the same hand", "every frame")),
     ],
 )
 def test_a_mistake_is_named(truth, change, words):
@@ -52,6 +52,31 @@ def test_a_mistake_is_named(truth, change, words):
     text = " | ".join(found)
     for word in words:
         assert word in text
+
+
+@pytest.mark.parametrize("points", [1, 12, 23, 24])
+@pytest.mark.parametrize("which", [("joints",), ("vertices",), ("joints", "vertices")])
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_hands_that_are_points_hide_no_other_mistake_and_stop_nothing(truth, points, which, value):
+    joints, vertices, *rest = (x.copy() for x in truth)
+    joints, vertices = 1000 * joints, 1000 * vertices
+    for name in which:
+        {"joints": joints, "vertices": vertices}[name][:points] = value
+    found = " ".join(find_mistakes(joints, vertices, *rest))
+    if points < 24:
+        assert "the joints are" in found and "the vertices are" in found and "millimetres" in found
+    elif len(which) == 1:
+        (other,) = {"joints", "vertices"} - set(which)
+        assert f"the {other} are" in found and "millimetres" in found
+    else:
+        assert not found
+
+
+def test_a_fifth_of_wild_joints_is_no_other_unit(truth):
+    joints, vertices, *rest = (x.copy() for x in truth)
+    wild = np.random.default_rng(0).permutation(21)[:4]
+    joints[:, wild] += np.random.default_rng(1).normal(0, 1.0, (24, 4, 3))
+    assert not [text for text in find_mistakes(joints, vertices, *rest) if "times as large" in text]
 
 
 def test_only_the_mistake_that_was_made_is_named(truth):

@@ -12,6 +12,7 @@ import pytest
 from trees import train_meta, write_frame, write_ho3d
 
 from amvur_jax.data.frame import project
+from amvur_jax.data.readers import ground_truth
 from amvur_jax.data.readers.ho3d import HO3D
 from amvur_jax.errors import UserError
 from mano_jax import load_hand
@@ -229,3 +230,16 @@ def test_ground_truth_of_another_release(tree):
 def test_an_unknown_split(tree):
     with pytest.raises(UserError, match="train and evaluation"):
         HO3D(tree[0], "test")
+
+
+def test_byte_order_marks_and_windows_lines_change_nothing(tmp_path):
+    write_ho3d(tmp_path, train=2, evaluation=2)
+    before = [(d.names, d.ground_truth) for d in (HO3D(tmp_path), HO3D(tmp_path, "evaluation"))]
+    for name in ("train.txt", "evaluation.txt", "evaluation_xyz.json", "evaluation_verts.json"):
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    after = [(d.names, d.ground_truth) for d in (HO3D(tmp_path), HO3D(tmp_path, "evaluation"))]
+    assert [names for names, _ in after] == [names for names, _ in before]
+    for ours, theirs in zip(after[1][1], before[1][1]):
+        np.testing.assert_array_equal(ours, theirs)
+    assert ground_truth.sample_names(tmp_path) == before[1][0]
