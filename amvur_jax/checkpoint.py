@@ -10,6 +10,7 @@ A checkpoint is written beside its place and renamed when it is whole, while tra
 import contextlib
 import json
 import logging
+import math
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -41,14 +42,19 @@ def manager(
       best: name of a score; the checkpoint with the lowest stays too.
     """
     folder = pathlib.Path(run_folder).absolute() / "checkpoints"
+
+    def negated(scores: dict[str, float]) -> float:
+        value = scores[str(best)]
+        return -value if math.isfinite(value) else -math.inf  # what is no number is the worst
+
     policy = None
     if keep:
-        best_one = BestN(
-            get_metric_fn=lambda scores: -scores[best], n=1, keep_checkpoints_without_metrics=False
-        )
+        best_one = BestN(get_metric_fn=negated, n=1, keep_checkpoints_without_metrics=False)
         policy = AnyPreservationPolicy([LatestN(keep), best_one] if best else [LatestN(keep)])
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy,
+        # Without it scores are not written, and a run that goes on would not know its best of before.
+        best_fn=negated if best else None,
         create=True,
         # what a run that was killed had not finished writing
         cleanup_tmp_directories=True,
@@ -162,19 +168,22 @@ def newest(run_folder: str | pathlib.Path) -> int:
     return max(_steps(folder), default=0)
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
-    """Steps whose checkpoint is whole: its folder gets its name last."""
+def _steps(folder: pathlib.Path) -> dict[int, pathlib.Path]:
+    """{step: folder} of the steps whose checkpoint is whole: its folder gets its name last."""
     inside = folder.iterdir() if folder.is_dir() else ()
-    return [int(p.name) for p in inside if p.name.isdigit() and (p / "model").is_dir()]
+    return {int(p.name): p for p in inside if p.name.isdigit() and (p / "model").is_dir()}
 
 
 def find(path: str | pathlib.Path) -> tuple[pathlib.Path, int]:
     """(run's checkpoints folder, step) of a run's folder, its `checkpoints` or one step's folder.
 
+    Args:
+      path: of these; RUN@best is the run's checkpoint with the best validation score, RUN the newest.
     Raises:
-      UserError: there is no checkpoint.
+      UserError: there is no checkpoint, or none with a score.
     """
-    path = pathlib.Path(path).absolute()
+    wanted, best, _ = str(path).partition("@best")
+    path = pathlib.Path(wanted).absolute()
     if path.name.isdigit() and (path / "model").is_dir():
         return path.parent, int(path.name)
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
@@ -184,7 +193,28 @@ def find(path: str | pathlib.Path) -> tuple[pathlib.Path, int]:
             f"{path}: no checkpoint here. Give a run's folder (with checkpoints/STEP/ in it) or one "
             "STEP folder; scripts/train.py makes them."
         )
-    return folder, max(steps)
+    return folder, _best(folder, steps) if best else max(steps)
+
+
+def _best(folder: pathlib.Path, steps: dict[int, pathlib.Path]) -> int:
+    """The step with the lowest score that its run was to watch."""
+    name = _read_json(folder, max(steps), "config")["train"]["best_metric"]
+    scores = {}
+    for step, place in steps.items():
+        if (place / "metrics").is_dir():
+            value = _read_json(folder, step, "metrics")[name]
+            scores[step] = value if math.isfinite(value) else math.inf
+    if not scores:
+        raise UserError(
+            f"{folder}: no checkpoint has a validation score; leave out @best, or train with "
+            "config.eval.every"
+        )
+    return min(scores, key=lambda step: (scores[step], -step))
+
+
+def _place(folder: pathlib.Path, step: int) -> pathlib.Path:
+    """The folder of a step, whose name may have zeros in front."""
+    return _steps(folder)[step]
 
 
 def read_config(path: str | pathlib.Path) -> dict[str, Any]:
@@ -194,14 +224,40 @@ def read_config(path: str | pathlib.Path) -> dict[str, Any]:
 
 
 def _read_json(folder: pathlib.Path, step: int, item: str) -> dict[str, Any]:
-    with open_manager(folder) as checkpoints:
+    with (
+        open_manager(folder, item) as checkpoints,
+        _damage_named(_place(folder, step) / item),
+    ):
         args = ocp.args.Composite(**{item: ocp.args.JsonRestore()})
-        return checkpoints.restore(step, args=args)[item]
+        values = checkpoints.restore(step, args=args)[item]
+        if values is None:
+            raise ValueError("it is empty")
+        return values
 
 
-def open_manager(folder: pathlib.Path) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(read_only=True)
-    return ocp.CheckpointManager(folder, options=options, item_handlers=_handlers())
+@contextlib.contextmanager
+def _damage_named(path: pathlib.Path) -> Iterator[None]:
+    """Turn whatever Orbax and TensorStore say of a damaged file into a UserError that names the item."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"{path}: this part of the checkpoint is damaged or missing ({reason}); copy it again, or give "
+            f"another step of {path.parents[1]}"
+        ) from error
+
+
+def open_manager(folder: pathlib.Path, item: str) -> ocp.CheckpointManager:
+    """A manager that reads one item alone, so that damage of another is not its business."""
+    padded = {len(place.name) for place in _steps(folder).values() if place.name[0] == "0"} - {1}
+    options = ocp.CheckpointManagerOptions(
+        read_only=True, step_format_fixed_length=max(padded, default=None)
+    )
+    handlers = {item: (_handlers() | {"metrics": ocp.JsonCheckpointHandler()})[item]}
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
 def restore_model(path: str | pathlib.Path, shapes: dict, averaged: bool = False) -> dict:
@@ -216,7 +272,7 @@ def restore_model(path: str | pathlib.Path, shapes: dict, averaged: bool = False
     """
     folder, step = find(path)
     model = _restore(folder, step, "model", shapes)
-    if averaged and (folder / str(step) / "average").is_dir():
+    if averaged and (_place(folder, step) / "average").is_dir():
         model = model | {"params": _restore(folder, step, "average", shapes["params"])}
     return model
 
@@ -235,7 +291,7 @@ def restore_state(path: str | pathlib.Path, shapes: dict) -> tuple[dict, dict[st
     folder, step = find(path)
     state = {"model": _restore(folder, step, "model", shapes["model"])}
     if "average" in shapes:  # where it was asked for only now, it starts from the parameters
-        item = "average" if (folder / str(step) / "average").is_dir() else "model"
+        item = "average" if (_place(folder, step) / "average").is_dir() else "model"
         target = shapes["average"] if item == "average" else shapes["model"]
         restored = _restore(folder, step, item, target)
         state["average"] = restored if item == "average" else restored["params"]
@@ -246,9 +302,12 @@ def restore_state(path: str | pathlib.Path, shapes: dict) -> tuple[dict, dict[st
 
 
 def _restore_training(folder: pathlib.Path, step: int, shapes: dict) -> dict:
-    with open_manager(folder) as checkpoints:
-        stored = _tree(checkpoints.item_metadata(step)["training"])
-    if "mu" not in stored["optimizer"]:
+    with (
+        open_manager(folder, "training") as checkpoints,
+        _damage_named(_place(folder, step) / "training"),
+    ):
+        stored = _stored(checkpoints, step, "training")
+    if "mu" not in stored["optimizer"] or "mu" in shapes["optimizer"]:
         return _restore(folder, step, "training", shapes)
     # Of version 0.1: Adam's state alone, which now has its place in a chain.
     (place,) = (name for name, part in shapes["optimizer"].items() if "mu" in part)
@@ -261,7 +320,7 @@ def _restore_training(folder: pathlib.Path, step: int, shapes: dict) -> dict:
 def write_calibration(path: str | pathlib.Path, values: Mapping[str, float]) -> None:
     """Write the calibration of a checkpoint, a dictionary with "temperature", beside its parameters."""
     folder, step = find(path)
-    file = folder / str(step) / CALIBRATION
+    file = _place(folder, step) / CALIBRATION
     write_json(file, values)
 
 
@@ -272,7 +331,7 @@ def read_calibration(path: str | pathlib.Path) -> dict[str, float] | None:
       UserError: no checkpoint, or a damaged calibration.
     """
     folder, step = find(path)
-    file = folder / str(step) / CALIBRATION
+    file = _place(folder, step) / CALIBRATION
     if not file.exists():
         return None
     try:
@@ -298,8 +357,11 @@ def restore_part(path: str | pathlib.Path, model: dict) -> dict:
       UserError: no checkpoint, or one with a part that the model has not, or has otherwise.
     """
     folder, step = find(path)
-    with open_manager(folder) as checkpoints:
-        stored = _tree(checkpoints.item_metadata(step)["model"])
+    with (
+        open_manager(folder, "model") as checkpoints,
+        _damage_named(_place(folder, step) / "model"),
+    ):
+        stored = _stored(checkpoints, step, "model")
     shapes = {
         kind: {
             name: jax.tree.map(as_shape, part)
@@ -309,7 +371,7 @@ def restore_part(path: str | pathlib.Path, model: dict) -> dict:
         for kind, parts in model.items()
     }
     restored = _restore(folder, step, "model", shapes)
-    if (folder / str(step) / "average").is_dir():
+    if (_place(folder, step) / "average").is_dir():
         restored = restored | {"params": _restore(folder, step, "average", shapes["params"])}
     return {kind: parts | restored[kind] for kind, parts in model.items()}
 
@@ -319,15 +381,26 @@ def as_shape(leaf: jax.Array) -> jax.ShapeDtypeStruct:
 
 
 def _restore(folder: pathlib.Path, step: int, item: str, shapes: dict) -> dict:
-    with open_manager(folder) as checkpoints:
-        stored = checkpoints.item_metadata(step)[item]
-        check_same(folder / str(step) / item, stored, shapes)
+    with (
+        open_manager(folder, item) as checkpoints,
+        _damage_named(_place(folder, step) / item),
+    ):
+        stored = _stored(checkpoints, step, item)
+        check_same(_place(folder, step) / item, stored, shapes)
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         target = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=s.sharding or device), shapes
         )
         args = ocp.args.Composite(**{item: ocp.args.StandardRestore(target)})
         return checkpoints.restore(step, args=args)[item]
+
+
+def _stored(checkpoints: ocp.CheckpointManager, step: int, item: str) -> dict:
+    """The tree of what an item holds, of arrays' shapes."""
+    tree = _tree(checkpoints.item_metadata(step)[item])
+    if not tree:
+        raise ValueError("nothing tells what it holds")
+    return tree
 
 
 def _tree(metadata: Any) -> dict:

@@ -13,6 +13,8 @@ import numpy as np
 
 import mano_jax
 from amvur_jax import checkpoint, configuration
+from amvur_jax.data.readers.kinematics import hand_id
+from amvur_jax.errors import UserError
 from amvur_jax.models import cameras
 from amvur_jax.models.amvur import Estimate, Outputs
 from amvur_jax.models.colors import normalize
@@ -126,14 +128,25 @@ class Predictor:
         return View(vertices + shift[:, None], joints + shift[:, None], K)
 
 
-def load(path: str | pathlib.Path) -> Predictor:
+def load(path: str | pathlib.Path, hand_path: str | None = None) -> Predictor:
     """Restore a Predictor from a run's folder, its checkpoints, or one step's folder.
 
+    Args:
+      path: of these; RUN@best for the run's best checkpoint.
+      hand_path: the hand model that the network was trained with, where it is no longer at the path that the
+        checkpoint names; None for that path.
     Raises:
-      UserError: no checkpoint there, or one that does not fit its own config.
+      UserError: no checkpoint there, a damaged one, one that does not fit its own config, or another hand.
     """
     config = checkpoint.read_config(path)
+    if hand_path is not None:
+        config = config | {"hand": hand_path}
     network, hand = configuration.network(config), configuration.hand(config)
+    if config.get("hand_id") not in (None, hand_id(hand)):
+        raise UserError(
+            f"{path}: was trained with another hand model than {config['hand'] or 'the embedded one'}; "
+            "give its own with --hand"
+        )
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     state = checkpoint.restore_model(path, shapes, averaged=True)
     calibration = checkpoint.read_calibration(path)

@@ -19,7 +19,10 @@ from amvur_jax.errors import UserError
 from amvur_jax.runtime import cli
 
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "A run's folder, or one checkpoints/STEP of it."
+    "checkpoint", None, "A run's folder, RUN@best, or one checkpoints/STEP of it."
+)
+_HAND = flags.DEFINE_string(
+    "hand", None, "The hand model, where it is no longer where the checkpoint says."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for pred.zip, the scores and the report.")
 _DATA_ROOT = flags.DEFINE_string("data_root", None, "Data set; default: the checkpoint's own.")
@@ -43,7 +46,7 @@ SHOWN = {
 
 
 def main() -> None:
-    predictor = inference.load(_CHECKPOINT.value)
+    predictor = inference.load(_CHECKPOINT.value, _HAND.value)
     if _PUBLISHED_SIGMA.value:
         predictor = dataclasses.replace(predictor, published_sigma=True, temperature=None)
     if _CALIBRATE.value and _PUBLISHED_SIGMA.value:

@@ -14,17 +14,22 @@ from amvur_jax.predict import parse_box, predict
 from amvur_jax.runtime import cli
 
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "A run's folder, or one checkpoints/STEP of it."
+    "checkpoint", None, "A run's folder, RUN@best, or one checkpoints/STEP of it."
 )
 _INPUT = flags.DEFINE_string("input", None, "The picture, PNG or JPEG.")
 _BOX = flags.DEFINE_string("box", None, "x1,y1,x2,y2 about the hand, px of the picture.")
+_HAND = flags.DEFINE_string(
+    "hand", None, "The hand model, where it is no longer where the checkpoint says."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 flags.mark_flags_as_required(["checkpoint", "input", "output"])
 
 
 def main() -> None:
     box = None if _BOX.value is None else parse_box(_BOX.value)
-    paths, sigma = predict(inference.load(_CHECKPOINT.value), _INPUT.value, _OUTPUT.value, box)
+    paths, sigma = predict(
+        inference.load(_CHECKPOINT.value, _HAND.value), _INPUT.value, _OUTPUT.value, box
+    )
     for path in paths:
         print(path)
     print(sigma)

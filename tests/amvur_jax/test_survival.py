@@ -164,10 +164,75 @@ def test_what_is_saved_is_what_was_there_though_the_buffers_are_used_again(tmp_p
     np.testing.assert_array_equal(restored["model"]["params"]["w"], np.ones(2**20))
 
 
-def test_the_newest_and_the_best_stay(tmp_path):
-    saver = checkpoint.Saver(checkpoint.manager(tmp_path, keep=2, best="error_mm"), {})
-    for step, error in ((1, 9.0), (2, 5.0), (3, 7.0), (4, None), (5, 8.0), (6, None)):
-        saver.save(step, small_state(4), {}, error and {"error_mm": error})
+def save_scored(folder, *errors):
+    """Save a step for each (step, error), by one process that keeps two and the best."""
+    config = {"train": {"best_metric": "error_mm"}}
+    saver = checkpoint.Saver(checkpoint.manager(folder, keep=2, best="error_mm"), config)
+    for step, error in errors:
+        saver.save(step, small_state(4, step), {}, error and {"error_mm": error})
     saver.finish()
     saver.close()
-    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"2", "5", "6"}
+    return {p.name for p in (folder / "checkpoints").iterdir()}
+
+
+def test_the_newest_and_the_best_stay_and_a_score_that_is_no_number_is_the_worst(tmp_path):
+    errors = [(1, 9.0), (2, 5.0), (3, 7.0), (4, None), (5, float("nan")), (6, None)]
+    assert save_scored(tmp_path, *errors) == {"2", "5", "6"}
+    # also the best of before the run was started again
+    assert save_scored(tmp_path, (7, 6.0), (8, None), (9, 5.5)) == {"2", "8", "9"}
+    assert checkpoint.find(f"{tmp_path}@best") == (tmp_path / "checkpoints", 2)
+    assert checkpoint.find(tmp_path) == (tmp_path / "checkpoints", 9)
+    assert save_scored(tmp_path, (10, 4.0), (11, float("inf"))) == {"10", "11"}
+
+
+def test_the_best_of_a_run_without_scores_is_named_as_what_it_is(tmp_path):
+    save_scored(tmp_path, (1, None))
+    with pytest.raises(UserError, match="no checkpoint has a validation score"):
+        checkpoint.find(f"{tmp_path}@best")
+
+
+def damages(folder):
+    """{name of the damage: function that does it} to the files of a checkpoint."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p.stat().st_size > 4]
+    wanted = [p for p in files if p.parts[-2] != folder.name]  # not the mark that it is whole
+    for path in wanted:
+        name = str(path.relative_to(folder))
+        yield f"{name} is lost", path.unlink
+        yield (
+            f"{name} is cut",
+            lambda p=path: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]),
+        )
+        yield f"{name} is empty", lambda p=path: p.write_bytes(b"")
+
+
+def test_a_damaged_part_is_named_or_does_no_harm(tmp_path):
+    whole, state = tmp_path / "whole", small_state(2**12, 3.0)
+    saver = checkpoint.Saver(checkpoint.manager(whole), {"model": {}})
+    saver.save(1, state, {"step": 1})
+    saver.finish()
+    saver.close()
+    shapes, refused = jax.tree.map(checkpoint.as_shape, state), set()
+    for n, (name, _) in enumerate(damages(whole / "checkpoints" / "1")):
+        copy = tmp_path / str(n)
+        shutil.copytree(whole, copy)
+        dict(damages(copy / "checkpoints" / "1"))[name]()
+        try:
+            restored, place = checkpoint.restore_state(copy, shapes)
+            config = checkpoint.read_config(copy)
+        except UserError as error:
+            assert f"{copy}/checkpoints/1/{name.split('/')[0]}" in str(error), name
+            refused.add(name.split("/")[0])
+        else:
+            assert config == {"model": {}} and place == {"step": 1}, name
+            assert (restored["model"]["params"]["w"] == 3).all(), name
+        shutil.rmtree(copy)
+    assert refused == {"config", "model", "place", "training"}
+
+
+def test_zeros_before_a_step_play_no_part(tmp_path):
+    save_scored(tmp_path, (0, None))
+    (tmp_path / "checkpoints" / "0").rename(tmp_path / "checkpoints" / "00000000")
+    state, _ = checkpoint.restore_state(tmp_path, jax.tree.map(checkpoint.as_shape, small_state(4)))
+    assert (state["model"]["params"]["w"] == 0).all()
+    checkpoint.write_calibration(tmp_path, {"temperature": 2.0})
+    assert checkpoint.read_calibration(tmp_path) == {"temperature": 2.0}
