@@ -54,9 +54,10 @@ def rasterize_soft(
 ) -> Fragments:
     """The nearest faces of each pixel among those that cover it or are within the blur radius.
 
-    Of equal depths the lowest face index comes first. A pixel centre on an edge is inside neither
-    face of the edge: for watertight silhouettes without a blur take `rasterize`. Gradients flow to
-    the vertices and K through depth, barycentrics and distances, never through the choice of faces.
+    Of equal depths the lowest face index comes first. A pixel centre on an edge (of the corners as
+    float32 has them, relative to it) is inside neither face of the edge, whichever way they turn:
+    for watertight silhouettes without a blur take `rasterize`. Gradients flow to the vertices and K
+    through depth, barycentrics and distances, never through the choice of faces.
 
     Args:
       vertices_cam: (..., V, 3) camera frame, m.
@@ -99,28 +100,28 @@ def _soft_values(
       x, y: pixel centres, px.
     """
     z = corner[2::3]
-    px = [(c - x) * unit for c in corner[0::3]]
-    py = [(c - y) * unit for c in corner[1::3]]
+    px, py = [c - x for c in corner[0::3]], [c - y for c in corner[1::3]]
     # PyTorch3D's area is positive for the other orientation, which its epsilon tells apart.
-    area = _EPSILON - doubled_area(corner[0::3], corner[1::3]) * unit**2
-    weights = []
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        weights.append((py[j] * px[k] - px[j] * py[k]) / area)
+    area = _EPSILON / unit**2 - doubled_area(corner[0::3], corner[1::3])
+    products = [(py[i - 2] * px[i - 1], px[i - 2] * py[i - 1]) for i in range(3)]
+    weights = [(a - b) / area for a, b in products]
+    # Two products that are equal are rounded to one number. Their difference need not be 0: a fused
+    # multiply-add rounds but one of them.
+    sides = [jnp.where(area > 0, a > b, a < b) for a, b in products]
+    inside = sides[0] & sides[1] & sides[2]
     if options.perspective_correct:
         weights = [w * z[i - 1] * z[i - 2] for i, w in enumerate(weights)]
         total = weights[0] + weights[1] + weights[2]
         # Beyond the vanishing line of the face's plane the total is negative: no gradient there.
         total = jnp.where(total > _EPSILON, total, _EPSILON)
         weights = [w / total for w in weights]
-    inside = (weights[0] > 0) & (weights[1] > 0) & (weights[2] > 0)
     clip = options.clip_barycentric_coords
     if options.blur_radius > 0 if clip is None else clip:
         weights = [jnp.maximum(w, 0.0) for w in weights]
         total = jnp.maximum(weights[0] + weights[1] + weights[2], 1e-5)
         weights = [w / total for w in weights]
     depth = weights[0] * z[0] + weights[1] * z[1] + weights[2] * z[2]
-    distance = squared_distance(px, py)
+    distance = squared_distance([p * unit for p in px], [p * unit for p in py])
     return [depth, *weights, jnp.where(inside, -distance, distance)]
 
 

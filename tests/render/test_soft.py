@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -167,6 +168,110 @@ def test_slot_gradients_equal_finite_differences_of_the_oracle():
             values.append(loss(again, np))
         difference = (values[0] - values[1]) / (2 * step)
         np.testing.assert_allclose(gradient[index], difference, rtol=2e-2, atol=2e-3 * scale)
+
+
+def sides_of_lattice(corners, step, size):
+    """Whole numbers (N, 3, H, W), > 0 inside an edge and 0 on it: corners (N, 3, 2) in steps, 1/step px."""
+    y, x = (np.mgrid[: size[0], : size[1]] * 2 + 1) * step // 2
+    x0, y0 = (corners[:, :, k, None, None] for k in range(2))
+    x1, y1 = (np.roll(a, -1, axis=1) for a in (x0, y0))
+    sides = (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)
+    return sides * np.sign(sides.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(render.SoftOptions(), id="hard"),
+        pytest.param(render.SoftOptions(perspective_correct=False), id="screen"),
+        pytest.param(render.SoftOptions(blur_radius=0.01), id="blurred"),
+    ],
+)
+@pytest.mark.parametrize("size", [(10, 10), (16, 24), (30, 21)])
+def test_a_pixel_centre_on_an_edge_is_inside_no_face(size, options):
+    """Corners on a lattice that float32 holds: whole numbers say which centres lie on an edge."""
+    step = 4
+    draws = np.random.default_rng(0)
+    corners = draws.integers(0, step * min(size), (300, 3, 2))
+    corners[::2] = corners[::2] // step * step + step // 2  # pixel centres
+    corners[0] = np.array([(9.5, 6), (5, 2), (1.5, 7)]) * step
+    sides = sides_of_lattice(corners, step, size)
+    flat = np.all(sides.sum(axis=1) == 0, axis=(1, 2))
+    corners, sides = corners[~flat], sides[~flat]
+    on_edge = sides.min(axis=1) == 0
+    assert on_edge.sum() > 500
+    # Depths that are powers of two keep the corners where they are on the screen.
+    depth = 2.0 ** draws.integers(-1, 2, (*corners.shape[:2], 1))
+    vertices = np.concatenate([corners / step * depth, depth], axis=-1).astype(np.float32)
+    for winding in ([0, 1, 2], [0, 2, 1]):
+        fragments = render.rasterize_soft(
+            jnp.asarray(vertices), jnp.array([winding]), jnp.eye(3), size, 1, options
+        )
+        inside = (fragments.mask & np.signbit(fragments.dists))[..., 0]
+        np.testing.assert_array_equal(inside, sides.min(axis=1) > 0)
+        if not options.blur_radius:
+            np.testing.assert_array_equal(fragments.mask[..., 0], inside)
+
+
+# PyTorch3D's test of two simple triangles (tests/test_rasterize_meshes.py), y up, at z 0.1 and 0.5.
+TRIANGLES = [[("0", "0.6"), ("-0.7", "-0.4"), ("0.7", "-0.4")]]
+TRIANGLES += [[("-0.7", "0.4"), ("0", "-0.6"), ("0.7", "0.4")]]
+# The columns, first and one past the last, of the rows 3, 4, 5 and 6; other rows are empty.
+COLUMNS = [[(4, 6), (3, 7), (3, 7), (2, 8)], [(2, 8), (3, 7), (3, 7), (4, 6)]]
+
+
+def exact_triangle(number):
+    """Whether inside (10, 10), barycentrics (10, 10, 3) and squared distances, by fractions."""
+    a, b, c = ([Fraction(t) for t in corner] for corner in TRIANGLES[number])
+    inside, bary, dists = np.zeros((10, 10), bool), np.zeros((10, 10, 3)), np.zeros((10, 10))
+
+    def cross(p, q, r):
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    def squared(p, q, r):
+        dx, dy = q[0] - p[0], q[1] - p[1]
+        t = ((r[0] - p[0]) * dx + (r[1] - p[1]) * dy) / (dx * dx + dy * dy)
+        t = min(max(t, 0), 1)
+        return (p[0] + t * dx - r[0]) ** 2 + (p[1] + t * dy - r[1]) ** 2
+
+    for i, j in np.ndindex(10, 10):
+        p = Fraction(2 * j - 9, 10), Fraction(9 - 2 * i, 10)
+        b0, b1, b2 = (cross(*edge, p) / cross(a, b, c) for edge in ((b, c), (c, a), (a, b)))
+        inside[i, j] = min(b0, b1, b2) > 0
+        bary[i, j] = float(b0), float(b1), float(b2)
+        dists[i, j] = -float(min(squared(*edge, p) for edge in ((a, b), (b, c), (c, a))))
+    return inside, bary, dists
+
+
+def test_simple_triangles_equal_the_published_numbers():
+    near, far = (exact_triangle(number) for number in range(2))
+    for exact, columns in zip((near, far), COLUMNS):
+        published = np.zeros((10, 10), bool)
+        for row, (start, end) in enumerate(columns, 3):
+            published[row, start:end] = True
+        np.testing.assert_array_equal(exact[0], published)
+    ndc = np.array(TRIANGLES, np.float32)
+    depth = np.repeat(np.float32([0.1, 0.5]), 3)[:, None]
+    vertices = np.concatenate([ndc.reshape(-1, 2) * [1, -1] * depth, depth], axis=-1)
+    K = jnp.array([[5.0, 0, 5], [0, 5, 5], [0, 0, 1]])
+    fragments = render.rasterize_soft(
+        jnp.asarray(vertices, jnp.float32), jnp.arange(6).reshape(2, 3), K, (10, 10), 2
+    )
+    # The first slot holds the near triangle where it is, else the far one; the second the far one.
+    first = np.where(near[0], 0, np.where(far[0], 1, -1))
+    faces = np.stack([first, np.where(near[0] & far[0], 1, -1)], axis=-1)
+    np.testing.assert_array_equal(fragments.pix_to_face, faces)
+    for k, name in enumerate(FIELDS):
+        values = [
+            (np.full((10, 10), z), *rest)[k] for z, (_, *rest) in zip((0.1, 0.5), (near, far))
+        ]
+        ours = np.asarray(getattr(fragments, name))
+        for face, value in enumerate(values):
+            row, column, slot = np.nonzero(faces == face)
+            np.testing.assert_allclose(
+                ours[row, column, slot], value[row, column], atol=2e-6, err_msg=name
+            )
+        assert np.all(ours[faces < 0] == -1)
 
 
 def camera(record):
