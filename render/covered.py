@@ -62,6 +62,8 @@ def map_covered(
     """
     _, height, width, slots = pix_to_face.shape
     shape = _Shape(rows.shape[0], (height, width, slots), *rows.shape[1:])
+    if not shape.images:
+        return [jnp.zeros((*pix_to_face.shape, len(value)), rows.dtype) for value in empty]
     return _map_covered(
         function,
         tuple(map(tuple, empty)),

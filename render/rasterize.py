@@ -160,6 +160,8 @@ def select_faces(corners: jax.Array, image_size: tuple[int, int]) -> jax.Array:
       (N, H, W) int32, -1 where no face is.
     """
     images, num_faces = corners.shape[:2]
+    if not images:
+        return jnp.zeros((0, *image_size), jnp.int32)
     across, rows = strip_grid(image_size)
     # One more, never drawn, face keeps every array non-empty.
     corners = jnp.pad(corners.astype(jnp.float32).reshape(-1, 9), ((0, 1), (0, 0)))

@@ -54,7 +54,7 @@ def vertex_normals(vertices: jax.Array, faces: jax.Array) -> jax.Array:
     u, v = [p - q for p, q in zip(b, a)], [p - q for p, q in zip(c, a)]
     normal = jnp.stack([u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)], axis=-1)
     first = jnp.arange(images, dtype=jnp.int32)[:, None, None] * count
-    index = (faces.reshape(images, -1, 3) + first).reshape(-1, 3)
+    index = (faces.reshape(images, faces.shape[-2], 3) + first).reshape(-1, 3)
     total = jnp.zeros((images * count, 3), vertices.dtype)
     for i in range(3):
         total = total.at[index[:, i]].add(normal)
@@ -203,7 +203,7 @@ def _by_barycentrics(
         image_values=of_images,
         empty=((0.0,) * attributes[0].shape[-1],),
     )
-    return image.reshape(*shape, -1)
+    return image.reshape(*shape, image.shape[-1])
 
 
 def _corner_values(

@@ -41,6 +41,8 @@ def silhouette(
       (..., H, W) in [0, 1].
     """
     corners, batch = screen_corners(vertices_cam, faces, K)
+    if not corners.shape[0]:
+        return jnp.zeros((*batch, *image_size))
     log_miss = _log_miss(image_size, sigma, corners)
     return -jnp.expm1(log_miss).reshape(*batch, *image_size)
 

@@ -179,6 +179,8 @@ def _select(
 ) -> jax.Array:
     """Index (N, H, W, slots) of the faces that each pixel keeps, -1 where none."""
     images, num_faces = corners.shape[:2]
+    if not images:
+        return jnp.zeros((0, *image_size, slots), jnp.int32)
     across, rows = strip_grid(image_size)
     down = rows // SIDE
     tiles = images * across * down
