@@ -1,18 +1,27 @@
 """Which faces may touch which 8 x 8 blocks of the image, as one flat list of pairs.
 
 The list is never stored: pair number n is decoded from the running count of blocks per face, so
-that a face of any size and any number of faces are exact, without a capacity to overflow.
+that a face of any size and any number of faces are exact, without a capacity to overflow. The count
+is an int32: where it could not hold all blocks for every face, the faces are counted in parts.
 
 Blocks lie in strips, 8 px wide columns of the image, and may start at any row of their strip: a
 buffer (strips, rows, 8) holds a block as 64 neighbours in memory.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+from render.counts import check_count
 
 SIDE = 8  # px
+# Pairs of a part of the faces, at most: half an int32, so that numbers beyond the end of it fit too.
+MOST_PAIRS = 1 << 30
+State = TypeVar("State")
 # How blocks are written to and read from a buffer of strips, given their first rows in it.
 BLOCK = jax.lax.ScatterDimensionNumbers((1, 2), (), (0,))
 BLOCK_READ = jax.lax.GatherDimensionNumbers((1, 2), (), (0,))
@@ -21,30 +30,58 @@ BLOCK_READ = jax.lax.GatherDimensionNumbers((1, 2), (), (0,))
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BlockPairs:
-    """(face, block) pairs of M faces, in the order of the faces."""
+    """(face, block) pairs of M faces, in the order of the faces; the last face has none."""
 
-    ends: jax.Array  # (M,) int32, running count of blocks up to and with each face
+    ends: (
+        jax.Array
+    )  # (parts, faces) int32, running count of a part's blocks up to and with each face
     first_row: jax.Array  # (M,) int32, px
     first_strip: jax.Array  # (M,) int32
     strips: jax.Array  # (M,) int32, blocks across
 
-    @property
-    def total(self) -> jax.Array:
-        """Number of pairs, int32."""
-        return self.ends[-1]
+    def walk(
+        self,
+        size: int,
+        step: Callable[[jax.Array, jax.Array, jax.Array, State], State],
+        state: State,
+    ) -> State:
+        """Go through all pairs, `size` at a time.
 
-    def decode(self, number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Face, first row (px) and strip of pairs given by number (any shape, int32).
+        Args:
+          size: pairs of a step.
+          step: (face, first row in px, strip, state) -> state, the first three (size,) int32. Places
+            of a step without a pair hold the last face and a block of the image.
+          state: the first step's.
 
-        Numbers from `total` on give the last face's block at some place of the image.
+        Returns:
+          the last step's state.
         """
-        last = self.ends.shape[0] - 1
-        face = jnp.minimum(jnp.searchsorted(self.ends, number, side="right"), last)
-        before = jnp.where(face > 0, self.ends[jnp.maximum(face - 1, 0)], 0)
+
+        def of_part(part: jax.Array | int, state: State) -> State:
+            ends = self.ends[part]
+
+            def of_chunk(i: jax.Array, state: State) -> State:
+                number = i * size + jnp.arange(size, dtype=jnp.int32)
+                return step(*self._decode(part, ends, number), state)
+
+            return lax.fori_loop(0, (ends[-1] + size - 1) // size, of_chunk, state)
+
+        parts = self.ends.shape[0]
+        return of_part(0, state) if parts == 1 else lax.fori_loop(0, parts, of_part, state)
+
+    def _decode(
+        self, part: jax.Array | int, ends: jax.Array, number: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Face, first row (px) and strip of pairs given by their number in a part with these ends."""
+        here = number < ends[-1]
+        place = jnp.searchsorted(ends, number, side="right").astype(jnp.int32)
+        last = self.strips.shape[0] - 1
+        face = jnp.where(here, part * ends.shape[0] + place, last)
+        before = jnp.where(place > 0, ends[jnp.maximum(place - 1, 0)], 0)
         strips = jnp.maximum(self.strips[face], 1)
-        local = jnp.where(number < self.total, number - before, 0)
+        local = jnp.where(here, number - before, 0)
         return (
-            face.astype(jnp.int32),
+            face,
             self.first_row[face] + SIDE * (local // strips),
             self.first_strip[face] + local % strips,
         )
@@ -53,6 +90,13 @@ class BlockPairs:
 def strip_grid(image_size: tuple[int, int]) -> tuple[int, int]:
     """Strips across an image, and rows of a strip: whole blocks and one more, for those that start low."""
     return -(-image_size[1] // SIDE), (-(-image_size[0] // SIDE) + 1) * SIDE
+
+
+def strip_rows(images: int, image_size: tuple[int, int]) -> int:
+    """Rows of a buffer of strips of N images; ValueError if an int32 can't number them."""
+    across, rows = strip_grid(image_size)
+    check_count(images * across * rows, f"rows of {SIDE} pixels")
+    return images * across * rows
 
 
 def block_pairs(
@@ -66,7 +110,7 @@ def block_pairs(
 
     Args:
       low, high: x and y (M,) of the box's corners, px.
-      drawn: (M,) bool; other faces get no pair.
+      drawn: (M,) bool; other faces get no pair, and the last one must not be drawn.
       image_size: (H, W).
       aligned: blocks start at multiples of 8 rows.
 
@@ -88,11 +132,21 @@ def block_pairs(
     across = jnp.where(drawn, last[0] // SIDE - strip + 1, 0)
     down = jnp.where(drawn, (last[1] - row) // SIDE + 1, 0)
     return BlockPairs(
-        ends=jnp.cumsum(across * down).astype(jnp.int32),
+        ends=_running_counts(across * down, image_size),
         first_row=row,
         first_strip=strip,
         strips=across,
     )
+
+
+def _running_counts(blocks: jax.Array, image_size: tuple[int, int]) -> jax.Array:
+    """Blocks (M,) of the faces added up, in parts so small that all blocks of all faces fit."""
+    across, rows = strip_grid(image_size)
+    most = max(MOST_PAIRS // (across * (rows // SIDE)), 1)
+    parts = -(-blocks.shape[0] // most)
+    room = parts * -(-blocks.shape[0] // parts) - blocks.shape[0]
+    counts = jnp.pad(blocks, (0, room)).reshape(parts, -1)
+    return jnp.cumsum(counts, axis=1, dtype=jnp.int32)
 
 
 def to_image(strips: jax.Array, images: int, image_size: tuple[int, int]) -> jax.Array:

@@ -17,6 +17,8 @@ import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
+from render.counts import check_count
+
 GROUP = 16  # neighbours in memory; most of a silhouette's groups are full
 CHUNK = 128  # groups; a chunk's arrays stay in the processor's cache
 # (values, x, y, image_values) -> channels, as of `map_covered`.
@@ -64,6 +66,7 @@ def map_covered(
     shape = _Shape(rows.shape[0], (height, width, slots), *rows.shape[1:])
     if not shape.images:
         return [jnp.zeros((*pix_to_face.shape, len(value)), rows.dtype) for value in empty]
+    shape.check()
     return _map_covered(
         function,
         tuple(map(tuple, empty)),
@@ -251,6 +254,16 @@ class _Shape:
     def groups(self) -> int:
         return self.images * self.per_image
 
+    @property
+    def room(self) -> int:
+        """Length of a list of groups that chunks of nobody may follow."""
+        return (-(-self.groups // CHUNK) + 3) * CHUNK
+
+    def check(self) -> None:
+        """ValueError if an int32 can't number an image's pixels and slots, or all groups."""
+        check_count((self.per_image + 1) * GROUP, "places for a face (pixels x slots) of an image")
+        check_count(self.room, f"groups of {GROUP} places for a face")
+
     def table(
         self, rows: jax.Array, origins: jax.Array | None, spare: tuple[float, ...]
     ) -> jax.Array:
@@ -273,9 +286,8 @@ class _Shape:
         shown = jnp.any(face < nothing, axis=1)
         place = jnp.cumsum(shown, dtype=jnp.int32)
         # Behind the groups that show a face, and there are chunks enough, stands that of nobody.
-        room = (-(-self.groups // CHUNK) + 3) * CHUNK
-        listed = jnp.full(room, self.groups, jnp.int32)
-        listed = listed.at[jnp.where(shown, place - 1, room)].set(
+        listed = jnp.full(self.room, self.groups, jnp.int32)
+        listed = listed.at[jnp.where(shown, place - 1, self.room)].set(
             jnp.arange(self.groups, dtype=jnp.int32), mode="drop"
         )
         return _Cover(face, listed, (place[-1] + CHUNK - 1) // CHUNK)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from render.blocks import BLOCK, BLOCK_READ, SIDE, block_pairs, strip_grid, to_image
+from render.blocks import BLOCK, BLOCK_READ, SIDE, block_pairs, strip_grid, strip_rows, to_image
 from render.camera import ndc_per_pixel
 from render.covered import map_covered
 from render.fragments import Fragments
@@ -52,6 +52,9 @@ def rasterize(
 
     Returns:
       Fragments with one face per pixel.
+
+    Raises:
+      ValueError: if pixels, vertices or faces are more than an int32 can number.
     """
     corners, batch = screen_corners(vertices_cam, faces, K)
     pix_to_face = select_faces(lax.stop_gradient(corners), image_size)[..., None]
@@ -163,6 +166,7 @@ def select_faces(corners: jax.Array, image_size: tuple[int, int]) -> jax.Array:
     if not images:
         return jnp.zeros((0, *image_size), jnp.int32)
     across, rows = strip_grid(image_size)
+    buffer = (strip_rows(images, image_size), SIDE)
     # One more, never drawn, face keeps every array non-empty.
     corners = jnp.pad(corners.astype(jnp.float32).reshape(-1, 9), ((0, 1), (0, 0)))
     drawn = drawable(corners)
@@ -171,11 +175,8 @@ def select_faces(corners: jax.Array, image_size: tuple[int, int]) -> jax.Array:
     offset = jnp.arange(SIDE) + 0.5
     none = corners.shape[0] - 1
 
-    def chunk(i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """First row in the buffer, face and inverse depth (as int32; 0 outside the face) of pairs."""
-        number = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)
-        face, row, strip = pairs.decode(number)
-        face = jnp.where(number < pairs.total, face, none)
+    def seen(face: jax.Array, row: jax.Array, strip: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """First row in the buffer and inverse depth (as int32; 0 outside the face) of pairs."""
         coefficients = table.at[face].get(mode="promise_in_bounds")
         edges = edge_functions(
             coefficients,
@@ -189,26 +190,21 @@ def select_faces(corners: jax.Array, image_size: tuple[int, int]) -> jax.Array:
         near = jnp.where(inside, weighted / jnp.where(area > 0, area, 1.0), 0.0)
         image = jnp.minimum(face // max(num_faces, 1), images - 1)
         # Positive floats are in the order of their bits, and integers are compared faster.
-        return (
-            (image * across + strip) * rows + row,
-            face,
-            lax.bitcast_convert_type(near, jnp.int32),
-        )
+        start = (image * across + strip) * rows + row
+        return start, lax.bitcast_convert_type(near, jnp.int32)
 
-    def nearest(i: jax.Array, best: jax.Array) -> jax.Array:
-        start, _, near = chunk(i)
+    def nearest(face: jax.Array, row: jax.Array, strip: jax.Array, best: jax.Array) -> jax.Array:
+        start, near = seen(face, row, strip)
         return lax.scatter_max(best, start[:, None], near, BLOCK, mode="promise_in_bounds")
 
-    def lowest(i: jax.Array, winner: jax.Array) -> jax.Array:
-        start, face, near = chunk(i)
+    def lowest(face: jax.Array, row: jax.Array, strip: jax.Array, winner: jax.Array) -> jax.Array:
+        start, near = seen(face, row, strip)
         most = lax.gather(best, start[:, None], BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
         wins = jnp.where((near > 0) & (near + TIE_STEPS >= most), face[:, None, None], none)
         return lax.scatter_min(winner, start[:, None], wins, BLOCK, mode="promise_in_bounds")
 
-    chunks = (pairs.total + CHUNK - 1) // CHUNK
-    buffer = (images * across * rows, SIDE)
-    best = lax.fori_loop(0, chunks, nearest, jnp.zeros(buffer, jnp.int32))
-    winner = lax.fori_loop(0, chunks, lowest, jnp.full(buffer, none, jnp.int32))
+    best = pairs.walk(CHUNK, nearest, jnp.zeros(buffer, jnp.int32))
+    winner = pairs.walk(CHUNK, lowest, jnp.full(buffer, none, jnp.int32))
     winner = to_image(winner, images, image_size)
     first = jnp.arange(images, dtype=jnp.int32)[:, None, None] * num_faces
     return jnp.where(winner < none, winner - first, -1)

@@ -36,6 +36,9 @@ def render_mesh(
 
     Returns:
       image (..., H, W, C), mask (..., H, W) bool, and the Fragments.
+
+    Raises:
+      ValueError: as of `rasterize`.
     """
     # A number is what the image starts with; anything else is added, at the cost of a pass over it.
     fill = float(background) if isinstance(background, int | float) else None
@@ -97,6 +100,9 @@ def render_soft(
 
     Returns:
       image (..., H, W, C), alpha (..., H, W) in [0, 1], and the Fragments.
+
+    Raises:
+      ValueError: as of `rasterize_soft`.
     """
     options = SoftOptions(blur_radius=blur_radius(sigma))
     fragments = rasterize_soft(vertices_cam, faces, K, image_size, faces_per_pixel, options)
@@ -119,6 +125,9 @@ def depth_map(
 
     Returns:
       (..., H, W) along the camera's z, m; infinite where nothing is.
+
+    Raises:
+      ValueError: as of `rasterize`.
     """
     fragments = rasterize(vertices_cam, faces, K, image_size)
     return jnp.where(fragments.mask, fragments.zbuf, jnp.inf)[..., 0]
@@ -138,6 +147,9 @@ def normal_map(
 
     Returns:
       (..., H, W, 3) camera frame; 0 where nothing is.
+
+    Raises:
+      ValueError: as of `rasterize`.
     """
     fragments = rasterize(vertices_cam, faces, K, image_size)
     normals = interpolate(fragments, faces, vertex_normals(vertices_cam, faces))[..., 0, :]

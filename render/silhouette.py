@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from render.blend import blur_radius
-from render.blocks import BLOCK, BLOCK_READ, SIDE, strip_grid, to_image, to_strips
+from render.blocks import BLOCK, BLOCK_READ, SIDE, strip_grid, strip_rows, to_image, to_strips
 from render.camera import ndc_per_pixel
 from render.soft import soft_drawable, soft_pairs, squared_distance
 from render.triangles import screen_corners
@@ -39,6 +39,9 @@ def silhouette(
 
     Returns:
       (..., H, W) in [0, 1].
+
+    Raises:
+      ValueError: if pixels, vertices or faces are more than an int32 can number.
     """
     corners, batch = screen_corners(vertices_cam, faces, K)
     if not corners.shape[0]:
@@ -52,12 +55,12 @@ def _log_miss(image_size: tuple[int, int], sigma: float, corners: jax.Array) -> 
     """Logarithm (N, H, W) of the share of light that passes all faces (N, F, 9)."""
     walk = _Walk(image_size, sigma, corners)
 
-    def step(i: jax.Array, total: jax.Array) -> jax.Array:
-        face, start, x, y = walk.chunk(i)
+    def step(face: jax.Array, row: jax.Array, strip: jax.Array, total: jax.Array) -> jax.Array:
+        start, x, y = walk.places(face, row, strip)
         added = walk.log_miss(face, walk.columns(face), x, y)
         return lax.scatter_add(total, start, added, BLOCK, mode="promise_in_bounds")
 
-    total = lax.fori_loop(0, walk.chunks, step, jnp.zeros(walk.buffer))
+    total = walk.pairs.walk(CHUNK, step, jnp.zeros(walk.buffer))
     return to_image(total, corners.shape[0], image_size)
 
 
@@ -73,8 +76,10 @@ def _backward(
     walk = _Walk(image_size, sigma, corners)
     cotangent = to_strips(cotangent)
 
-    def step(i: jax.Array, total: list[jax.Array]) -> list[jax.Array]:
-        face, start, x, y = walk.chunk(i)
+    def step(
+        face: jax.Array, row: jax.Array, strip: jax.Array, total: list[jax.Array]
+    ) -> list[jax.Array]:
+        start, x, y = walk.places(face, row, strip)
         given = lax.gather(cotangent, start, BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
         _, pullback = jax.vjp(lambda c: walk.log_miss(face, c, x, y), walk.columns(face))
         (columns,) = pullback(given)
@@ -83,7 +88,7 @@ def _backward(
         ]
 
     total = [jnp.zeros(walk.corners.shape[0]) for _ in range(6)]
-    total = lax.fori_loop(0, walk.chunks, step, total)
+    total = walk.pairs.walk(CHUNK, step, total)
     zero = jnp.zeros_like(total[0])
     rows = jnp.stack([*total[0:2], zero, *total[2:4], zero, *total[4:6], zero], axis=-1)
     return (rows[:-1].reshape(corners.shape).astype(corners.dtype),)
@@ -93,29 +98,27 @@ _log_miss.defvjp(_forward, _backward)
 
 
 class _Walk:
-    """The (face, block) pairs of a silhouette, in chunks."""
+    """The (face, block) pairs of a silhouette, and what they look like."""
 
     def __init__(self, image_size: tuple[int, int], sigma: float, corners: jax.Array) -> None:
         self.images, self.num_faces = corners.shape[:2]
         self.across, self.rows = strip_grid(image_size)
-        self.buffer = (self.images * self.across * self.rows, SIDE)
+        self.buffer = (strip_rows(self.images, image_size), SIDE)
         self.unit, self.sigma, self.radius = ndc_per_pixel(image_size), sigma, blur_radius(sigma)
         corners = jnp.pad(corners.astype(jnp.float32).reshape(-1, 9), ((0, 1), (0, 0)))
         drawn = soft_drawable(corners, self.unit).at[-1].set(False)
         self.pairs = soft_pairs(corners, image_size, self.radius, drawn)
         self.corners = jnp.where(drawn[:, None], corners, 0.0)
-        self.chunks = (self.pairs.total + CHUNK - 1) // CHUNK
 
-    def chunk(self, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """Faces (C,), where their blocks start in the buffer (C, 1), and the pixel centres, px."""
-        number = i * CHUNK + jnp.arange(CHUNK, dtype=jnp.int32)
-        face, row, strip = self.pairs.decode(number)
-        face = jnp.where(number < self.pairs.total, face, self.corners.shape[0] - 1)
+    def places(
+        self, face: jax.Array, row: jax.Array, strip: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Where the blocks of pairs start in the buffer (C, 1), and the pixel centres, px."""
         image = jnp.minimum(face // max(self.num_faces, 1), self.images - 1)
         offset = jnp.arange(SIDE) + 0.5
         x = (strip[:, None] * SIDE + offset)[:, None, :]
         y = (row[:, None] + offset)[:, :, None]
-        return face, ((image * self.across + strip) * self.rows + row)[:, None], x, y
+        return ((image * self.across + strip) * self.rows + row)[:, None], x, y
 
     def columns(self, face: jax.Array) -> list[jax.Array]:
         """x and y of the corners of faces, six arrays (C, 1, 1)."""

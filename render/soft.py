@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from render.blocks import SIDE, BlockPairs, block_pairs, strip_grid
+from render.blocks import SIDE, BlockPairs, block_pairs, strip_grid, strip_rows
 from render.camera import NEAR, ndc_per_pixel
 from render.covered import map_covered
 from render.fragments import Fragments
@@ -69,6 +69,9 @@ def rasterize_soft(
 
     Returns:
       Fragments with P faces per pixel, in order of depth.
+
+    Raises:
+      ValueError: if pixels times P, vertices or faces are more than an int32 can number.
     """
     corners, batch = screen_corners(vertices_cam, faces, K)
     pix_to_face = _select(lax.stop_gradient(corners), image_size, faces_per_pixel, options)
@@ -183,7 +186,7 @@ def _select(
         return jnp.zeros((0, *image_size, slots), jnp.int32)
     across, rows = strip_grid(image_size)
     down = rows // SIDE
-    tiles = images * across * down
+    tiles = strip_rows(images, image_size) // SIDE
     unit = ndc_per_pixel(image_size)
     corners = jnp.pad(corners.astype(jnp.float32).reshape(-1, 9), ((0, 1), (0, 0)))
     nobody = corners.shape[0] - 1
@@ -217,13 +220,13 @@ def _select(
             jnp.where(moved, face_before, jnp.where(takes, new_face, face)),
         )
 
-    def window(i: jax.Array, slots_of: list[jax.Array]) -> list[jax.Array]:
+    def window(
+        face: jax.Array, row: jax.Array, strip: jax.Array, slots_of: list[jax.Array]
+    ) -> list[jax.Array]:
         """Sorts one window of pairs by tile and walks the tiles, those with most faces first."""
-        number = i * WINDOW + jnp.arange(WINDOW, dtype=jnp.int32)
-        face, row, strip = pairs.decode(number)
         image = jnp.minimum(face // max(num_faces, 1), images - 1)
         tile = (image * across + strip) * down + row // SIDE
-        tile = jnp.where(number < pairs.total, tile, tiles)
+        tile = jnp.where(face < nobody, tile, tiles)
         tile, face = lax.sort((tile, face), num_keys=1, is_stable=True)
         count = jnp.zeros(tiles + 1, jnp.int32).at[tile].add(1)[:-1]
         start = jnp.cumsum(count) - count
@@ -256,8 +259,7 @@ def _select(
         jnp.full((slots, tiles, SIDE * SIDE), jnp.inf),
         jnp.full((slots, tiles, SIDE * SIDE), nobody, jnp.int32),
     ]
-    windows = (pairs.total + WINDOW - 1) // WINDOW
-    _, face = lax.fori_loop(0, windows, window, slots_of)
+    _, face = pairs.walk(WINDOW, window, slots_of)
     face = face.reshape(slots, images, across, down, SIDE, SIDE).transpose(1, 3, 4, 2, 5, 0)
     face = face.reshape(images, rows, across * SIDE, slots)
     face = face[:, : image_size[0], : image_size[1]]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from render.camera import NEAR, project
+from render.counts import check_count
 
 # A face lower than this above its longest edge is degenerate: the rounding of its own corners
 # could draw it. Absolute part in px, relative part of the edge's length.
@@ -47,6 +48,8 @@ def take_vertices(values: jax.Array, faces: jax.Array, batch: tuple[int, ...]) -
     count, channels = values.shape[-2:]
     values = jnp.broadcast_to(values, (*batch, count, channels)).reshape(-1, channels)
     images = math.prod(batch)
+    check_count(images * count, "vertices of all images")
+    check_count(images * faces.shape[-2] + 1, "faces of all images")
     faces = jnp.broadcast_to(faces, batch + faces.shape[-2:]).reshape(images, faces.shape[-2] * 3)
     first = jnp.arange(images, dtype=jnp.int32)[:, None] * count
     index = jnp.clip(faces.astype(jnp.int32), 0, count - 1) + first
