@@ -24,13 +24,14 @@ def assert_equal_to_oracle(fragments, truth, sure):
     np.testing.assert_array_equal(fragments.pix_to_face[sure], truth.pix_to_face[sure])
     np.testing.assert_allclose(fragments.zbuf[sure], truth.zbuf[sure], rtol=1e-4)
     np.testing.assert_allclose(fragments.bary_coords[sure], truth.bary_coords[sure], atol=2e-3)
-    np.testing.assert_allclose(fragments.dists[sure], truth.dists[sure], atol=1e-5)
+    np.testing.assert_allclose(fragments.dists[sure], truth.dists[sure], rtol=1e-6, atol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), spread=st.sampled_from([0.1, 0.8, 3.0]))
 @example(seed=50940397, spread=3.0)  # a face seen nearly from its edge: depth to 4e-5
 @example(seed=42335, spread=3.0)  # a vertex 0.07 mm before the camera, 900,000 px from the centre
+@example(seed=59147199, spread=3.0)  # squared distances of 50: three steps of float32
 def test_random_triangles_equal_the_oracle(seed, spread):
     vertices, faces = soup(seed, 40, spread)
     truth = oracle.rasterize(vertices, faces, K, SIZE)
