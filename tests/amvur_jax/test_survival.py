@@ -205,6 +205,8 @@ def damages(folder):
         yield f"{name} is empty", lambda p=path: p.write_bytes(b"")
 
 
+# Orbax leaves the coroutine in which it failed unfinished.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_part_is_named_or_does_no_harm(tmp_path):
     whole, state = tmp_path / "whole", small_state(2**12, 3.0)
     saver = checkpoint.Saver(checkpoint.manager(whole), {"model": {}})
