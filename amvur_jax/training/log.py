@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +13,22 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.whole import write_json
 
 # Steps that the device may have in its queue before the host waits for one.
 _IN_FLIGHT = 8
+
+
+# Metrics that count or are set: of these the last is shown, of the others the mean.
+_STATES = ("learning_rate", "skipped", "skipped_in_a_row")
+
+
+def _mean(name: str, seen: list[float]) -> float:
+    """What is shown of a metric's values since the last line; of those that are finite, if any is."""
+    if name in _STATES:
+        return seen[-1]
+    finite = [value for value in seen if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else seen[-1]
 
 
 class Journal:
@@ -41,7 +53,9 @@ class Journal:
         self._folder, self._settings, self._names = pathlib.Path(workdir), settings, names
         # Without a bound on its queue: its thread ends on a full disk, and nobody shall wait for it.
         folder = str(self._folder / "tensorboard")
-        self._writer = SummaryWriter(folder, max_queue=0) if writes else None
+        # What a run that was killed had written of later steps is no part of the curves.
+        purge = start + 1 if start else None
+        self._writer = SummaryWriter(folder, purge_step=purge, max_queue=0) if writes else None
         self._bar = tqdm(
             total=settings.steps,
             initial=start,
@@ -54,6 +68,7 @@ class Journal:
         self._reset()
 
     def _reset(self) -> None:
+        self._seen: dict[str, list[float]] = collections.defaultdict(list)
         self._since, self._steps, self._data_seconds, self._paused = (
             time.perf_counter(),
             0,
@@ -101,22 +116,26 @@ class Journal:
         values = {name: float(value) for name, value in metrics.items()}
         self._bar.update()
         self._steps += 1
+        for name, value in values.items():
+            self._seen[name].append(value)
         if values["skipped_in_a_row"]:
             self._report(step, values, frames)
         every = self._settings.log_every
         if every and (step % every == 0 or step == self._settings.steps):
-            self._log(step, values)
+            self._log(step)
 
-    def _log(self, step: int, values: dict[str, float]) -> None:
+    def _log(self, step: int) -> None:
+        """Show the means of the steps since the last line."""
         elapsed = max(time.perf_counter() - self._since - self._paused, 1e-9)
         speed = self._steps * self._settings.batch_size / elapsed
         share = min(self._data_seconds / elapsed, 1.0)
+        means = {name: _mean(name, seen) for name, seen in self._seen.items()}
         self._reset()
         self._bar.set_postfix(
-            loss=f"{values['total']:.4f}", images_s=f"{speed:.0f}", data=f"{share:.0%}"
+            loss=f"{means['total']:.4f}", images_s=f"{speed:.0f}", data=f"{share:.0%}"
         )
         rates = {"images_per_second": speed, "data_wait_share": share}
-        self.scalars("train", values | rates, step)
+        self.scalars("train", means | rates, step)
 
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Write {name: number} to TensorBoard."""
@@ -146,7 +165,7 @@ class Journal:
         }
         if self._writer:
             folder.mkdir(exist_ok=True)
-            path.write_text(json.dumps(record, indent=2) + "\n")
+            write_json(path, record)
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         what = ", ".join(bad) if bad else "the update"
         self._bar.write(

@@ -5,6 +5,8 @@ import json
 import jax
 import numpy as np
 import pytest
+from tensorboard_events import events, scalars
+from tensorboardX.proto.event_pb2 import SessionLog
 from tiny import tiniest_config, tiny_config
 
 from amvur_jax import checkpoint, configuration, inference
@@ -57,6 +59,37 @@ def test_the_host_reads_no_metrics_that_are_not_there(tmp_path):
     diary.flush()
     assert Slow.read == 12
     diary.close()
+
+
+def journal_of(folder, start, steps, **values):
+    """Steps of a run in a journal that logs every second one; values: {metric: by step}."""
+    settings = tiny_config("", log_every=2, steps=100).train
+    diary = log.Journal(folder, settings, start, lambda frames: [])
+    for step in steps:
+        metrics = {name: by_step[step] for name, by_step in values.items()}
+        metrics |= {"skipped": 0, "skipped_in_a_row": int(not np.isfinite(metrics["total"]))}
+        diary.add(step, jax.tree.map(np_like, metrics) | {"frames": {"index": np_like(0)}})
+    diary.flush()
+    diary.close()
+
+
+def np_like(value):
+    return jax.numpy.asarray(value, jax.numpy.float32)
+
+
+def test_curves_are_means_of_the_steps_since_the_last_and_go_on_where_a_run_does(tmp_path):
+    total = {1: 3.0, 2: 5.0, 3: float("nan"), 4: 8.0, 5: 1.0, 6: 2.0}
+    rate = {step: step / 8 for step in total}
+    journal_of(tmp_path, 0, [1, 2, 3, 4, 5, 6], total=total, learning_rate=rate)
+    found = scalars(tmp_path / "tensorboard")
+    assert found["train/total"] == [(2, 4.0), (4, 8.0), (6, 1.5)]
+    assert found["train/learning_rate"] == [(2, 0.25), (4, 0.5), (6, 0.75)]
+    # killed, and gone on with from step 4: TensorBoard is told that what was later is void
+    before = set((tmp_path / "tensorboard").iterdir())
+    journal_of(tmp_path, 4, [5, 6], total=total, learning_rate=rate)
+    (new,) = set((tmp_path / "tensorboard").iterdir()) - before
+    starts = [e for e in events(new) if e.session_log.status == SessionLog.START]
+    assert [event.step for event in starts] == [5]
 
 
 def test_a_dry_run_tells_what_it_takes_and_writes_nothing(tree, tmp_path, capsys):

@@ -69,6 +69,10 @@ class FreiHAND:
                 variants += 1
         self.names = [f"{FOLDERS[split]}/{i:08d}" for i in range(variants * len(self._K))]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Processes that read frames do without the ground truth, which is hundreds of megabytes.
+        return {name: value for name, value in self.__dict__.items() if name != "ground_truth"}
+
     def __len__(self) -> int:
         return len(self.names)
 

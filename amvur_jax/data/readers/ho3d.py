@@ -66,6 +66,10 @@ class HO3D:
         if split == "train":
             self._chain = KinematicChain(load_hand() if hand is None else hand)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Processes that read frames do without the ground truth, which is hundreds of megabytes.
+        return {name: value for name, value in self.__dict__.items() if name != "ground_truth"}
+
     def __len__(self) -> int:
         return len(self.names)
 

@@ -228,7 +228,9 @@ class Records:
 
     def __getstate__(self) -> dict[str, Any]:
         # A reader holds open files: another process opens its own.
-        return self.__dict__ | {"_source": None}
+        # And it does without the ground truth, which is hundreds of megabytes.
+        kept = {name: value for name, value in self.__dict__.items() if name != "ground_truth"}
+        return kept | {"_source": None}
 
 
 def read_summary(root: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Views are data sets: each has all of the protocol, and what it does not change is the data set's."""
 
+import pickle
+
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -69,3 +71,12 @@ def test_the_scores_are_of_the_first_set_with_an_evaluation_split(tree, tmp_path
         open_evaluation(settings(tree), root=bare)
     # a run of such a mix draws its training frames: they have no ground truth, and say so
     assert open_training(mix).datasets[0].ground_truth is None
+
+
+def test_a_process_that_reads_frames_is_not_given_the_ground_truth(tree):
+    dataset = open_dataset(tree, "evaluation")
+    before = len(pickle.dumps(dataset))
+    assert dataset.ground_truth[1].nbytes > 10**4
+    assert len(pickle.dumps(views.Subset(dataset, 2))) < before + 10**3
+    again = pickle.loads(pickle.dumps(dataset))
+    np.testing.assert_array_equal(again.ground_truth[0], dataset.ground_truth[0])
