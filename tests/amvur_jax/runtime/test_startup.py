@@ -13,7 +13,7 @@ from amvur_jax.runtime import startup
 
 SCRIPT = """
 import sys, jax, jax.numpy as jnp
-from amvur_jax import startup
+from amvur_jax.runtime import startup
 if sys.argv[1] == "tuned":
     startup.tune_cpu()
 def convolve(x):
