@@ -14,7 +14,7 @@ test: $(VENV)/installed
 	$(PY) -m pytest -n 2 --dist=loadfile $(TESTS)
 
 test-slow: $(VENV)/installed
-	$(PY) -m pytest -n 2 --dist=loadfile -m slow $(TESTS)
+	$(PY) -m pytest -n 2 --dist=loadfile -m "slow or hypothesis" --hypothesis-profile=slow $(TESTS)
 
 lint: $(VENV)/installed
 	$(PY) -m ruff check .

@@ -17,7 +17,16 @@ if os.environ.get("TEST_CPU_LIBRARIES") == "scripts":  # in place of XLA's own c
 import jax  # noqa: E402
 import pytest  # noqa: E402
 import reference  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from trees import write_ho3d  # noqa: E402
+
+# `make test` draws the same examples every time, so that it never fails by chance; `make test-slow` draws
+# ten times as many, others every time. A failing example that it finds is pinned with @example.
+settings.register_profile("fast", max_examples=20, deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "slow", max_examples=200, deadline=None, derandomize=False, print_blob=True
+)
+settings.load_profile("fast")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amvur_jax.scoring.metrics import (
@@ -80,7 +80,6 @@ def similarity(rng, mirror):
     return lambda points: scale * points @ turn.T + shift
 
 
-@settings(max_examples=20, deadline=None)
 @given(SEEDS, st.booleans())
 def test_the_aligned_error_is_blind_to_what_alignment_removes(seed, mirror):
     rng = np.random.default_rng(seed)
@@ -97,7 +96,6 @@ def test_the_aligned_error_is_blind_to_what_alignment_removes(seed, mirror):
     assert errors[0] <= errors[1] + 1e-9
 
 
-@settings(max_examples=20, deadline=None)
 @given(SEEDS)
 def test_f_stays_under_a_rigid_motion_of_both_and_under_their_exchange(seed):
     rng = np.random.default_rng(seed)
@@ -110,7 +108,6 @@ def test_f_stays_under_a_rigid_motion_of_both_and_under_their_exchange(seed):
         assert f_score(*nearest_distances(b, a), threshold) == pytest.approx(score, abs=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
 @given(SEEDS)
 def test_larger_errors_never_raise_the_area(seed):
     rng = np.random.default_rng(seed)
