@@ -15,7 +15,8 @@ class OracleFragments:
     """Fields as in `render.Fragments` for one image (H, W, 1[, 3]), and the pixels in doubt.
 
     `doubtful` (H, W) bool marks the pixels where float32 rounding may decide: an outline passes
-    within `doubt_px` of the centre, or the second face is within `doubt_depth` of the first.
+    within `doubt_px` of the centre, or within float32's step at its farthest corner, or the second
+    face is within `doubt_depth` of the first.
     """
 
     pix_to_face: np.ndarray
@@ -59,10 +60,11 @@ def rasterize(
     pix_to_face = np.full((height, width), -1)
     barycentrics = np.full((height, width, 3), -1.0)
     dists = np.full((height, width), -1.0)
-    outline = best_depth.copy()
+    on_outline = np.zeros((height, width), bool)
     for face in np.flatnonzero(in_front):
         a, b, c = corners[face]
-        distance = outline_distance(centres, (corners[face] / corners[face][:, 2:]) @ K.T[:, :2])
+        screen = (corners[face] / corners[face][:, 2:]) @ K.T[:, :2]
+        distance = outline_distance(centres, screen)
         volume = a @ np.cross(b, c)
         if abs(volume) < 1e-14 * max(np.linalg.norm(corners[face], axis=1)) ** 3:
             continue
@@ -73,7 +75,7 @@ def rasterize(
         inside = (s >= 0).all(axis=-1) & (total > 0)
         bary = s / np.where(total > 0, total, 1.0)[..., None]
         depth = np.where(inside, bary @ corners[face][:, 2], np.inf)
-        outline = np.minimum(outline, distance)
+        on_outline |= distance < max(doubt_px, np.spacing(np.float32(np.abs(screen).max())))
         nearer = depth < best_depth
         second_depth = np.minimum(second_depth, np.where(nearer, best_depth, depth))
         best_depth = np.where(nearer, depth, best_depth)
@@ -90,7 +92,7 @@ def rasterize(
         zbuf=np.where(empty, -1.0, best_depth)[..., None],
         bary_coords=barycentrics[..., None, :],
         dists=dists[..., None],
-        doubtful=(outline < doubt_px) | (close & ~empty),
+        doubtful=on_outline | (close & ~empty),
     )
 
 

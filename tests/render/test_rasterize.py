@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from render_scenes import SIZE, K, soup
+from render_scenes import SIZE, K, is_placed, soup
 
 import render
 from render import oracle
@@ -21,24 +21,24 @@ def rasterize(vertices, faces, K=K, size=SIZE):
 
 
 def assert_equal_to_oracle(fragments, truth, sure):
+    assert np.any(truth.pix_to_face[sure] >= 0)
     np.testing.assert_array_equal(fragments.pix_to_face[sure], truth.pix_to_face[sure])
     np.testing.assert_allclose(fragments.zbuf[sure], truth.zbuf[sure], rtol=1e-4)
     np.testing.assert_allclose(fragments.bary_coords[sure], truth.bary_coords[sure], atol=2e-3)
     np.testing.assert_allclose(fragments.dists[sure], truth.dists[sure], rtol=1e-6, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), spread=st.sampled_from([0.1, 0.8, 3.0]))
 @example(seed=50940397, spread=3.0)  # a face seen nearly from its edge: depth to 4e-5
 @example(seed=42335, spread=3.0)  # a vertex 0.07 mm before the camera, 900,000 px from the centre
 @example(seed=59147199, spread=3.0)  # squared distances of 50: three steps of float32
+@example(seed=19511, spread=3.0)  # an outline 0.0015 px from a centre, of a corner at 37,000 px
 def test_random_triangles_equal_the_oracle(seed, spread):
     vertices, faces = soup(seed, 40, spread)
     truth = oracle.rasterize(vertices, faces, K, SIZE)
     assert truth.doubtful.mean() < 0.2
-    # Where a vertex is nearer than 1 mm float32 has no hundredths of a pixel for it.
-    exact = np.append(vertices[faces][..., 2].min(-1) > 1e-3, True)[truth.pix_to_face[..., 0]]
-    assert_equal_to_oracle(rasterize(vertices, faces), truth, exact & ~truth.doubtful)
+    placed = np.append(is_placed(vertices, faces), True)[truth.pix_to_face[..., 0]]
+    assert_equal_to_oracle(rasterize(vertices, faces), truth, placed & ~truth.doubtful)
 
 
 def test_more_faces_than_eleven_bits_equal_the_oracle():
@@ -66,7 +66,6 @@ def test_batch_of_meshes_faces_and_cameras_equals_one_by_one():
             np.testing.assert_allclose(together.zbuf[i, j], alone.zbuf, rtol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_no_hole_where_edges_and_vertices_pass_through_pixel_centres(seed):
     """A fan over a square of half-integer points, all of them pixel centres, is watertight."""
@@ -95,7 +94,6 @@ def test_no_hole_where_edges_and_vertices_pass_through_pixel_centres(seed):
     np.testing.assert_array_equal(covered, expected)
 
 
-@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_a_closed_surface_seen_from_inside_or_out_has_no_hole(seed):
     """An octahedron-like fan of many thin triangles around one vertex, at any place."""
@@ -165,7 +163,7 @@ def test_a_scene_of_nothing_is_empty(faces):
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (9, 7), (3, 50)])
 def test_any_image_size(size):
-    vertices, faces = soup(11, 30)
+    vertices, faces = soup(12, 30)
     truth = oracle.rasterize(vertices, faces, K, size)
     assert_equal_to_oracle(rasterize(vertices, faces, K, size), truth, ~truth.doubtful)
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from render_scenes import SIZE, K, soup
+from render_scenes import SIZE, K, is_placed, soup
 
 import render
 from render import oracle
@@ -40,13 +40,14 @@ def doubtful(truth, fragments):
     return rim | np.any(close, axis=-1) | np.any(depth[..., -1:] < np.inf, axis=-1)
 
 
-@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**31))
+@example(seed=384119)  # a sliver 7 px long and 0.006 px wide
 def test_slots_equal_the_oracle(seed):
     vertices, faces = soup(seed, 24, 0.5)
     truth = oracle.rasterize_soft(vertices, faces, K, SIZE, SLOTS, BLUR)
     fragments = soft()(vertices, faces)
-    sure = ~doubtful(truth, fragments)
+    placed = np.append(is_placed(vertices, faces), True)[truth["pix_to_face"]].all(axis=-1)
+    sure = placed & ~doubtful(truth, fragments)
     assert sure.mean() > 0.5
     np.testing.assert_array_equal(fragments.pix_to_face[sure], truth["pix_to_face"][sure])
     for name in FIELDS:
@@ -84,7 +85,6 @@ def test_many_windows_of_pairs_give_what_one_gives(monkeypatch):
     np.testing.assert_array_equal(parts.pix_to_face, whole.pix_to_face)
 
 
-@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**31), spread=st.sampled_from([0.3, 1.5]))
 def test_silhouette_equals_the_oracle(seed, spread):
     vertices, faces = soup(seed, 20, spread)
