@@ -49,9 +49,8 @@ def test_the_script_writes_the_official_text(case, truth, tmp_path):
     assert (tmp_path / "out/scores.txt").read_text() == official
     assert result.stdout.startswith(official)
     values = json.loads((tmp_path / "out/scores.json").read_text())
-    for key, value in RECORDED["means"].items():
-        if key == "pa_mpjpe_m_no_reflection":
-            assert values["proper_pa_mpjpe_mm"] == pytest.approx(1000 * value, rel=1e-6)
+    proper = 1000 * RECORDED["means"]["pa_mpjpe_m_no_reflection"]
+    assert values["proper_pa_mpjpe_mm"] == pytest.approx(proper, rel=1e-6)
     assert cv2.imread(str(tmp_path / "out/pck.png")).shape[1] > 500
 
 
@@ -66,7 +65,8 @@ def test_freihand_has_its_own_keys(case, truth, tmp_path):
 def test_tables_against_the_recorded_samples(scored):
     recorded = RECORDED["per_sample"]
     values = scored.summary()
-    for row, part in zip(values["per_sequence"], (recorded[:10], recorded[10:])):
+    halves = (recorded[:10], recorded[10:])
+    for row, part in zip(values["per_sequence"], halves, strict=True):
         assert row["samples"] == 10
         for ours, theirs in {"pa_mpjpe_mm": "pa_mpjpe_m", "pa_mpvpe_mm": "pa_mpvpe_m"}.items():
             assert row[ours] == pytest.approx(1000 * np.mean([r[theirs] for r in part]), rel=1e-6)

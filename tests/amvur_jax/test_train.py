@@ -121,8 +121,9 @@ def test_evaluate_writes_the_official_archive_and_scores(run, tree, tmp_path):
     config = tiny_config(tree)
     config.eval.samples = 0
     dataset = open_dataset(config.data.root, "evaluation", predictor.hand)
-    validate = Validator(predictor.network, predictor.hand, dataset, config)
-    for key, value in validate(run[1]).items():
+    found = Validator(predictor.network, predictor.hand, dataset, config)(run[1])
+    assert "pa_mpjpe_mm" in found
+    for key, value in found.items():
         assert value == pytest.approx(scores[key], abs=2e-3), key
     # the temperature stays with the checkpoint
     assert inference.load(run[0]).temperature == scores["uncertainty"]["temperature"]

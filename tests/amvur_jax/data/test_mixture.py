@@ -67,8 +67,11 @@ def test_batches_name_their_frames(trees):
     mixture = open_mix((str(trees[0]), 1.0), (str(trees[1]), 1.0))
     batches = train_batches(mixture, 32, 6, seed=0)
     batch = next(batches)
-    for name, source, i in zip(batches.names(batch), batch["source"], batch["index"]):
-        assert name == f"{trees[source]}: {HO3D(trees[source]).names[i]}"
+    assert batches.names(batch) == [
+        f"{trees[source]}: {HO3D(trees[source]).names[i]}"
+        for source, i in zip(batch["source"], batch["index"])
+    ]
+    assert len(batch["source"]) == 6
 
 
 @pytest.mark.parametrize("labels", LABELS)

@@ -31,6 +31,7 @@ def run(size, state, image, train=False):
 
 def test_small_backbone_equals_the_recorded_one(small_state, record):
     (pooled, maps), stats = run(reference.SMALL.backbone, small_state, reference.images(1, 7))
+    assert len(maps) == 3
     np.testing.assert_allclose(pooled, record["small_pooled"], atol=2e-5)
     for i, ours in enumerate(maps):
         expected = record[f"small_branch{i}"].transpose(0, 2, 3, 1)
@@ -54,6 +55,7 @@ def test_batch_statistics_after_one_step_equal_the_recorded_ones(small_state, re
 @pytest.mark.slow
 def test_published_size_equals_the_recorded_backbone(full_state, record):
     (pooled, maps), _ = run(HRNetSize(), full_state, reference.images(1, 7))
+    assert len(maps) == 3
     np.testing.assert_allclose(pooled, record["w64_pooled"], atol=5e-5)
     for i, ours in enumerate(maps):
         channels_first = np.asarray(ours).transpose(0, 3, 1, 2)

@@ -54,7 +54,7 @@ def check_blocks(config, state, record, atol):
         return first[:, ::9], second[:, ::9], *block(config, params, 2)(second)
 
     names = ("block0_every9", "block1_every9", "mu", "log_var")
-    for name, ours in zip(names, run(state["params"])):
+    for name, ours in zip(names, run(state["params"]), strict=True):
         np.testing.assert_allclose(ours, record[name], atol=atol, err_msg=name)
 
 

@@ -48,8 +48,10 @@ def test_a_tree_without_meta_is_read_from_the_file_by_file_name(tree, split):
     found = compare(Annotations(path), dataset)
     assert found["both"] == len(dataset) and not found["only_file"] + found["only_tree"]
     assert found["largest_mm"] < 1e-6 and found["largest_px"] < 1e-6
-    for meta in (root / split).glob("*/meta"):
-        shutil.rmtree(meta)
+    folders = list((root / split).glob("*/meta"))
+    assert len(folders) == 2
+    for folder in folders:
+        shutil.rmtree(folder)
     again = HO3D(root, split)
     for i, frame in enumerate(expected):
         other = again.frame(i)

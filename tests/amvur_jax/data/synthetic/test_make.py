@@ -34,7 +34,9 @@ def files(root):
 
 
 def metas(root, split):
-    for line in (root / f"{split}.txt").read_text().split():
+    lines = (root / f"{split}.txt").read_text().split()
+    assert lines
+    for line in lines:
         sequence, number = line.split("/")
         path = root / split / sequence / "meta" / f"{number}.pkl"
         yield root / split / sequence, number, pickle.loads(path.read_bytes())
