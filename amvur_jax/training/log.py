@@ -55,7 +55,11 @@ class Journal:
         folder = str(self._folder / "tensorboard")
         # What a run that was killed had written of later steps is no part of the curves.
         purge = start + 1 if start else None
-        self._writer = SummaryWriter(folder, purge_step=purge, max_queue=0) if writes else None
+        self._writer = None
+        if writes:
+            self._writer = SummaryWriter(
+                folder, purge_step=purge, max_queue=0, filename_suffix=f".{start}"
+            )
         self._bar = tqdm(
             total=settings.steps,
             initial=start,

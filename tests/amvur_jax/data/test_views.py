@@ -47,6 +47,13 @@ def test_a_view_is_a_data_set(tree, name, split):
             np.testing.assert_array_equal(part, whole[chosen])
 
 
+def test_a_subset_is_evenly_spread(tmp_path):
+    write_ho3d(tmp_path, train=9, evaluation=1)
+    below = open_dataset(tmp_path)
+    assert views.Subset(below, 3).names == [below.names[i] for i in (0, 4, 8)]
+    assert len(views.Subset(below, 0)) == len(views.Subset(below, 99)) == 9
+
+
 def test_a_view_of_a_view_is_one_too(tree):
     below = open_dataset(tree, "evaluation")
     last = views.Share(views.Subset(below, 3), 2, 3)

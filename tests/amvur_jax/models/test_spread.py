@@ -13,7 +13,7 @@ from amvur_jax import configuration
 from amvur_jax.models import cameras
 from amvur_jax.models.spread import Spread, SpreadHead, vertex_weights
 from amvur_jax.training import losses
-from amvur_jax.training.objective import supervised_nll, weak_nll
+from amvur_jax.training.objective import count_labels, supervised_nll, weak_nll
 from mano_jax import load_hand
 
 
@@ -72,6 +72,7 @@ def test_the_weak_likelihood_reaches_the_head_alone():
     camera = jnp.tile(jnp.array([[1.0, 0.25, 1.0, 0.25]]), (2, 1))
     labels = jnp.asarray(rng.uniform(0, 1, (2, 21, 2)), jnp.float32)
     batch = {"joints_2d": labels, "joints_valid": jnp.ones((2, 21))}
+    batch |= {name: jnp.ones(2) for name in ("has_image", "has_3d", "has_mesh")}
 
     def nll(joints, camera, log_var):
         outputs = SimpleNamespace(
@@ -79,7 +80,7 @@ def test_the_weak_likelihood_reaches_the_head_alone():
             camera=SimpleNamespace(mu=camera),
             spread=Spread(log_var, None),
         )
-        return weak_nll(outputs, batch, None, None, 64)
+        return weak_nll(outputs, batch, None, None, 64, count_labels(batch, "weak"))
 
     gradients = jax.grad(nll, (0, 1, 2))(joints, camera, jnp.full((2, 21), -8.0))
     assert not gradients[0].any() and not gradients[1].any()
@@ -116,7 +117,9 @@ def test_the_supervised_likelihood_is_that_of_the_labelled_errors(hand):
         "joints_valid": jnp.ones((2, 21)),
         "has_3d": jnp.ones(2),
         "has_mesh": jnp.array([1.0, 0.0]),
+        "has_image": jnp.ones(2),
     }
     # a third of the coordinates are off
     want = sum(0.5 * (level + 0.005**2 * np.exp(-level) / 3) for level in (-9.0, -8.0))
-    assert supervised_nll(outputs, batch, None, hand, 64) == pytest.approx(want, rel=1e-4)
+    counts = count_labels(batch, "supervised")
+    assert supervised_nll(outputs, batch, None, hand, 64, counts) == pytest.approx(want, rel=1e-4)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from eval_case import arrays
 
-from amvur_jax.data.views import Subset
 from amvur_jax.scoring.scores import Scores, summarize
 from amvur_jax.training.validation import batch_sums, nearest_distances
 
@@ -33,16 +32,3 @@ def test_nearest_distances_against_every_pair():
     to_b, to_a = nearest_distances(jnp.asarray(a), jnp.asarray(b[:5]))
     np.testing.assert_allclose(to_b, pairs.min(1), rtol=1e-5)
     np.testing.assert_allclose(to_a, pairs.min(0), rtol=1e-5)
-
-
-def test_a_subset_is_evenly_spread():
-    class Frames:
-        def __len__(self):
-            return 9
-
-        def frame(self, i):
-            return i
-
-    subset = Subset(Frames(), 3)
-    assert [subset.frame(i) for i in range(len(subset))] == [0, 4, 8]
-    assert len(Subset(Frames(), 0)) == len(Subset(Frames(), 99)) == 9
