@@ -75,7 +75,7 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(root, straight, t
 
 def _stored(folder, item):
     """An item of the checkpoint of step 8, as it lies there."""
-    with checkpoint.open_manager(folder / "checkpoints") as checkpoints:
+    with checkpoint.open_manager(folder / "checkpoints", item) as checkpoints:
         args = checkpoint.ocp.args.Composite(**{item: checkpoint.ocp.args.StandardRestore()})
         return checkpoints.restore(8, args=args)[item]
 
