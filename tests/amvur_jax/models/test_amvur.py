@@ -211,10 +211,10 @@ def norm(tree):
     return np.sqrt(sum(np.sum(np.float64(leaf) ** 2) for leaf in jax.tree.leaves(tree)))
 
 
-# With oneDNN, which the scripts choose from jax 0.11 on, the weak gradient of the first convolution is up to 2e-3 of
-# its largest off, and all others are as near as ever. Its product is exact to 2e-6 of the largest: what differs
-# are the slopes that reach it, where other rounding turns a ReLU's argument near zero (not looked into further).
-FIRST_CONVOLUTION = 4e-3 if os.environ.get("TEST_CPU_LIBRARIES") == "scripts" else 0.0
+# With oneDNN, which the scripts choose from jax 0.11 on, the weak gradients of the stem's first layer are up to
+# 3e-3 of their largest off; all others are as near as ever. Each of its products and gradients is exact to 1e-6
+# (compared alone with float64): so it is a ReLU near zero that other rounding turns.
+FIRST_LAYER = 6e-3 if os.environ.get("TEST_CPU_LIBRARIES") == "scripts" else 0.0
 
 
 @pytest.mark.parametrize("eps", [0.0, 0.5])
@@ -247,8 +247,8 @@ def test_gradients_equal_the_recorded_ones(small_runs, camera, total, rtol, eps)
         key, expected = name.removeprefix(prefix), record[name]
         ours = reference.parameter(gradients, key, expected)
         loose = 2e-3 if (total, key[:13]) == ("supervised", "trans_texture") else rtol
-        if key == "backbone.conv1.weight":
-            loose = max(loose, FIRST_CONVOLUTION)
+        if key.startswith(("backbone.conv1.", "backbone.bn1.")):
+            loose = max(loose, FIRST_LAYER)
         np.testing.assert_allclose(
             ours, expected, rtol=loose, atol=loose * np.abs(expected).max() + 1e-9, err_msg=key
         )
