@@ -211,9 +211,9 @@ def norm(tree):
     return np.sqrt(sum(np.sum(np.float64(leaf) ** 2) for leaf in jax.tree.leaves(tree)))
 
 
-# With oneDNN, which the scripts choose from jax 0.11 on, the weak gradients of the stem's first layer are up to
-# 3e-3 of their largest off; all others are as near as ever. Each of its products and gradients is exact to 1e-6
-# (compared alone with float64): so it is a ReLU near zero that other rounding turns.
+# With oneDNN, which the scripts choose from jax 0.11 on, the weak gradients of the stem's first layer are
+# up to 3e-3 of their largest off; all others are as near as ever. Each of its products and gradients is exact
+# to 1e-6 (compared alone with float64): so it is a ReLU near zero that other rounding turns.
 FIRST_LAYER = 6e-3 if os.environ.get("TEST_CPU_LIBRARIES") == "scripts" else 0.0
 
 
