@@ -16,7 +16,7 @@ from amvur_jax import checkpoint, configuration
 from amvur_jax.errors import UserError
 from amvur_jax.models.functional import split_state
 from amvur_jax.models.hrnet import HRNet, HRNetSize
-from amvur_jax.published.names import convert_entry
+from amvur_jax.published.names import convert_entry, published_name
 
 SHOWN = 12  # names that an error lists of each kind
 
@@ -129,12 +129,14 @@ def fill(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, Any]) -> dict[s
             misfits.append(f"{key}: {array.shape} in our axes, expected {expected[path].shape}")
         elif not np.isfinite(array).all():
             misfits.append(f"{key}: holds NaN or infinity")
-    missing = ["/".join(path) for path in expected if path not in filled]
+    missing = [
+        f"{published_name(path)} (here {'/'.join(path)})" for path in expected if path not in filled
+    ]
     problems = [
         f"{len(names)} {what}:\n  " + "\n  ".join(names[:SHOWN] + ["..."] * (len(names) > SHOWN))
         for what, names in (
             ("tensors of the input have no place in the network", left_over),
-            ("parameters of the network are not in the input", missing),
+            ("tensors of the network are not in the input", missing),
             ("tensors do not fit", misfits),
         )
         if names

@@ -1,36 +1,40 @@
 """Where every tensor of a published PyTorch state dict goes in our parameter tree."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
-# Applied in order to the dotted key, each where it matches: their name, our name.
+# Applied in order to the dotted key, each where it matches: their name, our name. `published_name` goes back
+# through them, so that the special ones stand after the general ones; groups are not nested.
 RENAMES = [
     # HRNet
-    (r"^backbone\.(conv|bn)(\d)\.", r"backbone.stem\2.\1."),
+    (r"^(backbone\..*)\.0\.(\w+)$", r"\1.conv.\2"),
+    (r"^(backbone\..*)\.1\.(\w+)$", r"\1.norm.\2"),
+    (r"^backbone\.conv(\d)\.", r"backbone.stem\1.conv."),
+    (r"^backbone\.bn(\d)\.", r"backbone.stem\1.norm."),
     (r"^backbone\.layer1\.(\d+)\.", r"backbone.stage1.block\1."),
     (r"^backbone\.incre_modules\.(\d)\.0\.", r"backbone.increase.branch\1."),
     (r"^backbone\.downsamp_modules\.(\d)\.", r"backbone.downsample.step\1."),
     (r"^backbone\.final_layer\.", r"backbone.final."),
     (r"^backbone\.transition1\.0\.", r"backbone.transition1.branch0."),
     (r"^backbone\.transition1\.1\.0\.", r"backbone.transition1.branch1."),
-    (r"^backbone\.transition(\d)\.\d\.0\.", r"backbone.transition\1."),
+    (r"^backbone\.transition([23])\.\1\.0\.", r"backbone.transition\1."),
     (
         r"^(backbone\.stage\d)\.(\d)\.branches\.(\d)\.(\d)\.",
         r"\1.module\2.branches.branch\3.block\4.",
     ),
     (
-        r"^(backbone\.stage\d)\.(\d)\.fuse_layers\.(\d)\.(\d)\.(\d)\.(\d)\.",
-        r"\1.module\2.fuse.to\3_from\4.step\5.\6.",
-    ),
-    (
         r"^(backbone\.stage\d)\.(\d)\.fuse_layers\.(\d)\.(\d)\.(\d)\.",
+        r"\1.module\2.fuse.to\3_from\4.step\5.",
+    ),
+    (  # to a finer branch: one step without a number
+        r"^(backbone\.stage\d)\.(\d)\.fuse_layers\.(?=0|1\.[23]|2\.3)(\d)\.(\d)\.(conv|norm)\.",
         r"\1.module\2.fuse.to\3_from\4.step0.\5.",
     ),
-    (r"^(backbone\..*block\d|backbone\.increase\.branch\d)\.(conv|bn)(\d)\.", r"\1.conv\3.\2."),
-    (r"^(backbone\..*)\.downsample\.(\d\.\w+)$", r"\1.shortcut.\2"),
-    (r"^(backbone\..*)\.(?:conv|0)\.(\w+)$", r"\1.conv.\2"),
-    (r"^(backbone\..*)\.(?:bn|1)\.(\w+)$", r"\1.norm.\2"),
+    (r"^(backbone\..*block\d|backbone\.increase\.branch\d)\.conv(\d)\.", r"\1.conv\2.conv."),
+    (r"^(backbone\..*block\d|backbone\.increase\.branch\d)\.bn(\d)\.", r"\1.conv\2.norm."),
+    (r"^(backbone\..+)\.downsample\.", r"\1.shortcut."),
     # transformers
     (r"^trans_encoder\.(\d)\.", r"encoder\1."),
     (r"^trans_texture\.", r"texture."),
@@ -38,9 +42,9 @@ RENAMES = [
     (r"\.bert\.position_embeddings\.weight$", r".positions"),
     (r"\.bert\.cross_attention\.", r".cross_attention."),
     (r"\.bert\.encoder\.layer\.(\d+)\.", r".layers.layer\1."),
-    (r"\.attention\.self\.", r".attention."),
     (r"\.attention\.output\.dense\.", r".attention_out."),
     (r"\.attention\.output\.LayerNorm\.", r".attention_norm."),
+    (r"\.attention\.self\.", r".attention."),
     (r"\.intermediate\.dense\.", r".feed_forward_in."),
     (r"\.output\.dense\.", r".feed_forward_out."),
     (r"\.output\.LayerNorm\.", r".feed_forward_norm."),
@@ -57,10 +61,10 @@ RENAMES = [
     (r"^ks_var_reg\.", r"prior.camera_log_var."),
     (r"^orth_fc\.", r"prior.weak_camera."),
     (r"^orth_fc_var\.", r"prior.weak_camera_log_var."),
-    (r"^pose_projection1_\.", r"prior.pose.hidden."),
-    (r"^pose_projection2_\.", r"prior.pose.out."),
     (r"^(prior\.\w+)\.0\.", r"\1.hidden."),
     (r"^(prior\.\w+)\.1\.", r"\1.out."),
+    (r"^pose_projection1_\.", r"prior.pose.hidden."),
+    (r"^pose_projection2_\.", r"prior.pose.out."),
     (r"^upsampling\.", r"upsample_mu."),
     (r"^upsampling_var\.", r"upsample_log_var."),
 ]
@@ -72,6 +76,7 @@ UNUSED = re.compile(
 )
 
 LEAVES = {"running_mean": "mean", "running_var": "var"}
+_PUBLISHED_LEAVES = {"kernel": "weight", "scale": "weight"} | {v: k for k, v in LEAVES.items()}
 
 
 def convert_entry(key: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.ndarray] | None:
@@ -95,3 +100,26 @@ def convert_entry(key: str, tensor: np.ndarray) -> tuple[tuple[str, ...], np.nda
         tensor = np.transpose(tensor, (2, 3, 1, 0) if tensor.ndim == 4 else None)
     collection = "batch_stats" if leaf in LEAVES else "params"
     return (collection, *path, LEAVES.get(leaf, leaf)), tensor
+
+
+def published_name(path: Sequence[str]) -> str:
+    """The dotted PyTorch name that `convert_entry` gives this path, ("params" or "batch_stats", *names)."""
+    *names, leaf = path[1:]
+    name = ".".join([*names, _PUBLISHED_LEAVES.get(leaf, leaf)])
+    for pattern, replacement in reversed(RENAMES):
+        before = re.sub(*_inverted(pattern, replacement), name)
+        if re.sub(pattern, replacement, before) == name:
+            name = before
+    return name
+
+
+def _inverted(pattern: str, replacement: str) -> tuple[str, str]:
+    """Pattern and replacement of the way back, where groups are not nested and the rest is plain text."""
+    groups = iter(re.findall(r"\((?!\?)([^()]*)\)", pattern))
+    numbered = {str(n): group for n, group in enumerate(groups, 1)}
+    back = re.sub(r"\\\\(\d)", lambda m: f"(?P<g{m[1]}>{numbered[m[1]]})", re.escape(replacement))
+    back = "^" * pattern.startswith("^") + back + "$" * pattern.endswith("$")
+    numbers = iter(numbered)
+    plain = re.sub(r"\(\?[^()]*\)", "", pattern.strip("^$")).replace(r"\.", ".")
+    plain = re.sub(r"\\(\d)", r"\\g<g\1>", plain)
+    return back, re.sub(r"\([^()]*\)", lambda _: rf"\g<g{next(numbers)}>", plain)

@@ -20,7 +20,7 @@ import mano_jax
 from amvur_jax import checkpoint, configuration, evaluate, inference
 from amvur_jax.errors import UserError
 from amvur_jax.models.hrnet import HRNetSize
-from amvur_jax.published import convert
+from amvur_jax.published import convert, names
 
 NEEDS_TORCH = "PyTorch is not installed: pip install -e '.[convert]'"
 
@@ -131,6 +131,18 @@ def test_every_size_of_hrnet_converts(name, counters):
     np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1), tensors["conv1.weight"])
 
 
+@pytest.mark.parametrize("which", ["small", "full"])
+def test_every_recorded_name_is_found_again_from_ours(which):
+    recorded = json.loads((reference.DATA / "state_dict_keys.json").read_text())[which]
+    used = 0
+    for key, shape, _ in recorded:
+        entry = names.convert_entry(key, np.broadcast_to(np.float32(0), shape))
+        if entry is not None:
+            assert names.published_name(entry[0]) == key
+            used += 1
+    assert used > 500
+
+
 def test_left_over_missing_and_misshapen_tensors_are_one_error():
     tensors = made_up(official_hrnet(SIZES["small_v1"]))
     tensors["extra_head.weight"] = np.zeros((3, 3), np.float32)
@@ -141,7 +153,8 @@ def test_left_over_missing_and_misshapen_tensors_are_one_error():
         convert.convert_hrnet(tensors, weak_config())
     for words in (
         "backbone.extra_head.weight",
-        "batch_stats/backbone/stage3/module0/fuse/to2_from0/step1/norm/var",
+        "backbone.stage3.0.fuse_layers.2.0.1.1.running_var",
+        "(here batch_stats/backbone/stage3/module0/fuse/to2_from0/step1/norm/var)",
         "backbone.bn2.weight: (65,)",
         "backbone.bn1.weight: holds NaN",
     ):

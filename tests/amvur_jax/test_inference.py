@@ -1,0 +1,56 @@
+"""A trained network is found again where its hand model has moved, and never run with another."""
+
+import dataclasses
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import tiniest_config
+
+import mano_jax
+from amvur_jax import checkpoint, configuration, inference
+from amvur_jax.data.readers.kinematics import hand_id
+from amvur_jax.errors import UserError
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run with a hand model of its own, which has moved from there/ to elsewhere/."""
+    hand = mano_jax.load_hand()
+    hand = dataclasses.replace(hand, v_template=hand.v_template * 1.01)
+    (tmp_path / "there").mkdir()
+    mano_jax.save_hand(tmp_path / "there" / "hand.npz", hand)
+    config = configuration.to_dict(tiniest_config(tmp_path))
+    config |= {"hand": str(tmp_path / "there" / "hand.npz"), "hand_id": hand_id(hand)}
+    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    state = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    checkpoint.save_model(tmp_path / "run", state, config)
+    shutil.move(tmp_path / "there", tmp_path / "elsewhere")
+    return tmp_path / "run"
+
+
+def test_a_hand_that_has_moved_is_given_anew_and_another_is_refused(run):
+    with pytest.raises(mano_jax.FileFormatError, match=r"there/hand\.npz: no such file"):
+        inference.load(run)
+    moved = run.parent / "elsewhere" / "hand.npz"
+    predictor = inference.load(run, str(moved))
+    np.testing.assert_array_equal(predictor.hand.v_template, mano_jax.load_hand(moved).v_template)
+    with pytest.raises(UserError, match=r"another hand model than the embedded one; .*--hand"):
+        inference.load(run, "")
+
+
+@pytest.mark.parametrize("script", ["evaluate", "predict"])
+def test_the_flag_reaches_the_network(run, script):
+    output = run.parent / "out"
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), f"--checkpoint={run}"]
+    command += ["--hand=", f"--output={output}"] + ["--input=photo.jpg"] * (script == "predict")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1 and "another hand model than the embedded one" in result.stderr
+    assert not output.exists()
