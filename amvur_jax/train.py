@@ -77,6 +77,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
         augmentation=configuration.augmentation(config),
         cache=config.data.cache,
         strict=config.data.strict,
+        bad_frames=config.data.bad_frames,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     c.data.cache = False  # keep decoded frames in memory, up to 2 GB
     # Stop at a frame that cannot be read; else it is named in a warning and nothing is learnt from it.
     c.data.strict = False
+    c.data.bad_frames = 100  # more of those in a row stop the run; 0: never
     # Standard deviation of the crop centre in training, px of a picture of 640 x 480, or as much of another.
     c.data.jitter_px = 5.0
 
@@ -128,6 +129,7 @@ _ANY = float("inf")
 LIMITS = {
     "seed": (0, 2**32 - 1),
     "data.workers": (0, 1024),
+    "data.bad_frames": (0, _ANY),
     "data.jitter_px": (0, 1000),
     "data.augment.rotation": (0, 180),
     "data.augment.scale": (0, 1000),

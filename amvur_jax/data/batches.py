@@ -37,6 +37,7 @@ def train_batches(
     augmentation: Augmentation | None = None,
     cache: bool = False,
     strict: bool = False,
+    bad_frames: int = 100,
     process_index: int = 0,
     process_count: int = 1,
 ) -> TrainBatches:
@@ -56,13 +57,15 @@ def train_batches(
       cache: keep decoded frames in memory, as many as fit in 2 GB (2,300 of HO-3D's size).
       strict: raise where a frame cannot be read; otherwise it is named in a warning and its sample
         is black with all has_* and joints_valid at 0.
+      bad_frames: more of those in a row, of the ones that this process reads, are an error; 0 = never.
       process_index, process_count: which share of each batch is this process's.
 
     Returns:
       A TrainBatches.
 
     Raises:
-      UserError: the batch cannot be shared out, or the data was built for less augmentation.
+      UserError: the batch cannot be shared out, or the data was built for less augmentation; from
+        next(), where too many frames cannot be read.
     """
     mixture = as_mixture(data)
     augmentation = augmentation or Augmentation()
@@ -84,7 +87,7 @@ def train_batches(
         return _ahead(parts[process_index::process_count], workers)
 
     key = {"seed": seed, "batch_size": batch_size, "frames": [len(d) for d in mixture.datasets]}
-    return TrainBatches(start, mixture, key, start_step)
+    return TrainBatches(start, mixture, key, start_step, bad_frames)
 
 
 class TrainBatches:
@@ -95,6 +98,7 @@ class TrainBatches:
       mixture: the Mixture that it reads.
       key: dict of what the order depends on.
       step: the next batch.
+      bad_frames: how many frames in a row may be unreadable; 0 = all of them.
     """
 
     def __init__(
@@ -103,8 +107,10 @@ class TrainBatches:
         mixture: Mixture,
         key: dict[str, Any],
         step: int,
+        bad_frames: int,
     ) -> None:
         self._start, self._mixture, self._key, self._step = start, mixture, key, step
+        self._bad_frames, self._bad = bad_frames, 0
         self._iterator: Iterator[dict[str, np.ndarray]] | None = None
 
     def __iter__(self) -> Self:
@@ -113,9 +119,23 @@ class TrainBatches:
     def __next__(self) -> dict[str, np.ndarray]:
         if self._iterator is None:
             self._iterator = self._start(self._step)
-        batch = next(self._iterator)
+        batch = dict(next(self._iterator))
         self._step += 1
+        self._count_bad(batch.pop("unreadable"), batch)
         return batch
+
+    def _count_bad(self, unreadable: np.ndarray, batch: Mapping[str, np.ndarray]) -> None:
+        for bad, source, i in zip(unreadable, batch["source"], batch["index"]):
+            self._bad = self._bad + 1 if bad else 0
+            if 0 < self._bad_frames < self._bad:
+                dataset = self._mixture.datasets[int(source)]
+                raise UserError(
+                    f"{dataset.root}: {self._bad} training frames in a row cannot be read, the last "
+                    f"one is {dataset.names[int(i)]} (the warnings above say why); mend the data set, "
+                    "or build one of what can be read with scripts/build_dataset.py. "
+                    f"config.data.bad_frames={self._bad_frames} are allowed (0: any number), with "
+                    "config.data.strict=True none"
+                )
 
     def get_state(self) -> dict[str, Any]:
         """Where the iterator is: a small dict, ready for JSON."""
@@ -137,7 +157,7 @@ class TrainBatches:
                     f"{value}; repeat the data and config of the run, or start anew"
                 )
         self.close()
-        self._step = state["step"]
+        self._step, self._bad = state["step"], 0
 
     def names(self, batch: Mapping[str, np.ndarray | jax.Array]) -> list[str]:
         """What the frames of a batch are called, as ROOT: NAME where there are several data sets."""
@@ -193,13 +213,13 @@ class _Sample:
         rng = np.random.default_rng((self._seed, position))
         try:
             frame = self._datasets[source].frame(i)
-            sample = make_sample(frame, self._size, rng, self._augmentation)
+            sample, unreadable = make_sample(frame, self._size, rng, self._augmentation), False
         except UserError as error:
             if self._strict:
                 raise
             logging.warning("a frame is left out of its batch: %s", error)
-            sample = empty_sample(i, self._size)
-        return sample | {"source": np.int32(source)}
+            sample, unreadable = empty_sample(i, self._size), True
+        return sample | {"source": np.int32(source), "unreadable": np.bool_(unreadable)}
 
 
 class _EvaluationSample:

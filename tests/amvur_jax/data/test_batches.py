@@ -112,6 +112,36 @@ def test_a_damaged_frame_teaches_nothing_and_its_neighbours_all_that_they_have(t
         np.testing.assert_array_equal(batch[name][~bad], whole[name][~bad], err_msg=name)
 
 
+def write_damaged(folder):
+    """Write six frames, of which those in places 1 to 3 of the run's order are damaged; the order."""
+    write_ho3d(folder, train=6)
+    order = np.concatenate([b["index"] for b in take(train_batches(HO3D(folder), 32, 2, 0), 3)])
+    for i in order[1:4]:
+        (folder / f"train/TR{i % 2}/rgb/{i:04d}.png").write_bytes(b"no picture")
+    return order
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_too_many_unreadable_frames_in_a_row_stop_a_run_across_its_batches(tmp_path, workers):
+    order = write_damaged(tmp_path)
+
+    def batches(bad_frames):
+        return train_batches(HO3D(tmp_path), 32, 2, 0, workers=workers, bad_frames=bad_frames)
+
+    stopped = batches(2)
+    assert "unreadable" not in next(stopped)
+    with pytest.raises(UserError) as error:
+        next(stopped)
+    stopped.close()
+    name = HO3D(tmp_path).names[order[3]]
+    for words in (f"{tmp_path}: 3 ", name, "data.bad_frames=2", "data.strict", "build_dataset.py"):
+        assert words in str(error.value)
+    for never in (3, 0):
+        going_on = batches(never)
+        assert [len(batch["index"]) for batch in take(going_on, 3)] == [2, 2, 2]
+        going_on.close()
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_with_any_workers_a_restored_iterator_gives_the_same_next_batch(tree, workers):
     dataset = HO3D(tree)
