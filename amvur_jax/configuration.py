@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 import mano_jax
 from amvur_jax.configs import default
 from amvur_jax.data.augment import Augmentation
+from amvur_jax.data.layouts import fingertips_of
 from amvur_jax.errors import UserError
 from amvur_jax.models.amvur import AmvurConfig
 from amvur_jax.models.functional import Network
@@ -20,6 +21,8 @@ from amvur_jax.training.objective import LossConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from amvur_jax.data.mixture import Mixture
 
 _Kind = TypeVar("_Kind", bound="DataclassInstance")
 
@@ -47,6 +50,14 @@ def check(config: ConfigDict | Mapping[str, Any]) -> None:
     for name, agree, remedy in default.AGREEMENTS:
         if not agree(config):
             raise UserError(f"config.{name}: {fields[name]!r} does not fit: {remedy}")
+
+
+def settled(config: ConfigDict, data: Mixture) -> ConfigDict:
+    """A copy of a config in which that is said which "auto" leaves to the data set: model.fingertips."""
+    config = config.copy_and_resolve_references()
+    if config.model.fingertips == "auto":
+        config.model.fingertips = fingertips_of(data.datasets)
+    return config
 
 
 def _check_field(name: str, value: Any, usual: Any, limits: tuple) -> None:

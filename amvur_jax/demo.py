@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from amvur_jax import configuration, inference
+from amvur_jax import inference
 from amvur_jax.data.frame import Dataset
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.sample import make_sample
@@ -84,7 +84,7 @@ def run(
     predictor = inference.load(output)
     trained = evaluate(predictor, output)
     evaluation = open_dataset(config.data.root, "evaluation", hand=predictor.hand)
-    fresh = inference.untrained(configuration.to_dict(config))
+    fresh = inference.untrained(predictor.config)
     average = mean_hand(
         open_dataset(config.data.root, "train", hand=predictor.hand), predictor.hand
     )

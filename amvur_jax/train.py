@@ -48,10 +48,11 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
     # ---- parts: everything that can be wrong with the input is found here, before anything is written
     configuration.check(config)
     with stopwatch.part("data"):
-        network, loss = configuration.network(config), configuration.loss(config)
         hand = configuration.hand(config)
-        settings = configuration.to_dict(config) | {"hand_id": hand_id(hand)}
         dataset = open_training(config.data, hand)
+        config = configuration.settled(config, dataset)
+        network, loss = configuration.network(config), configuration.loss(config)
+        settings = configuration.to_dict(config) | {"hand_id": hand_id(hand)}
         if len(dataset) < config.train.batch_size:
             raise UserError(
                 f"config.train.batch_size: {config.train.batch_size} is more than the {len(dataset)} "
@@ -216,8 +217,9 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
 def check_same_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> None:
     """Raise a UserError where the run's newest checkpoint has another network or another hand."""
     old, changed = checkpoint.read_config(workdir), None
-    if configuration.network(old).config != configuration.network(config).config:
-        changed = "config.model"
+    before, now = (vars(configuration.network(c).config) for c in (old, config))
+    if fields := [name for name in now if before[name] != now[name]]:
+        changed = "config.model (" + ", ".join(f"{n}: {before[n]!r}" for n in fields) + ")"
     elif old.get("hand_id", old["hand"]) not in (config["hand_id"], config["hand"]):
         changed = "config.hand"
     if changed:

@@ -45,7 +45,9 @@ def get_config() -> ConfigDict:
     c.model.camera = "perspective"  # or "weak_perspective"
     # Reproduce the published code where it departs from what it means to do (docs/parity.md).
     c.model.published_quirks = False
-    c.model.fingertips = "ho3d"  # which vertices are the tips: ho3d, freihand, manopth
+    # Which vertices are the tips: ho3d, freihand, manopth; "auto" for those of the labels of the (first) data
+    # set that is trained on. A run's checkpoints have the answer.
+    c.model.fingertips = "auto"
     c.model.pose_components = 30  # pose coefficients that the prior-net predicts, at most 45
     c.model.predict_shape = False  # use the predicted betas (the published model does not)
     c.model.hidden = (1024, 256, 64)  # widths inside the three transformer blocks
@@ -138,7 +140,7 @@ LIMITS = {
     "data.augment.occlusion": (0, 1),
     "model.image_size": (32, 4096),
     "model.camera": ("perspective", "weak_perspective"),
-    "model.fingertips": tuple(FINGERTIPS),
+    "model.fingertips": ("auto", *FINGERTIPS),
     "model.pose_components": (1, 45),
     "model.hidden": (1, _ANY),
     "model.outputs": (1, _ANY),

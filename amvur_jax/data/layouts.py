@@ -6,11 +6,12 @@ papers report on it. Nothing else in the project asks for a data set by its name
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from absl import logging
 
 from amvur_jax.data.frame import GL_TO_CV, Dataset
 from amvur_jax.data.readers.freihand import FreiHAND
@@ -130,3 +131,18 @@ LAYOUTS: Mapping[str, Layout] = {
         published={"AMVUR, as published": (6.2, 6.1, 0.767, 0.987)},
     ),
 }
+
+
+def fingertips_of(datasets: Sequence[Dataset]) -> str:
+    """The preset of the fingertips in the first data set's labels; a warning says where another's differ."""
+    presets = {str(d.root): LAYOUTS[d.layout].official.fingertips for d in datasets}
+    first = LAYOUTS[datasets[0].layout].official.fingertips
+    if set(presets.values()) != {first}:
+        found = ", ".join(f"{preset} in {root}" for root, preset in presets.items())
+        logging.warning(
+            "the data sets' labels have different fingertips (%s), some of them 5 mm apart: the network's "
+            "are %s; set config.model.fingertips to choose",
+            found,
+            first,
+        )
+    return first

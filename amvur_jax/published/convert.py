@@ -96,6 +96,7 @@ def amvur_fields(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     embeddings = [len(tensor(tensors, f"{b}.bert.img_embedding.weight")) for b in blocks]
     return {
         "published_quirks": True,
+        "fingertips": "amvur",
         "pose_components": len(tensor(tensors, "pose_projection2_.weight")) // 2 - 10,
         "hidden": tuple(embeddings),
         "outputs": tuple(len(tensor(tensors, f"{b}.cls_head.weight")) for b in blocks),

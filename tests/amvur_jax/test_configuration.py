@@ -2,11 +2,15 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 from amvur_jax.configs import default
 from tiny import tiny_config
 
+import mano_jax
 from amvur_jax import configuration
+from amvur_jax.data.open import open_dataset, open_training
+from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.errors import UserError
 from amvur_jax.train import train
 
@@ -69,6 +73,42 @@ def test_a_loss_of_a_head_wants_the_head(head, weight):
     config.model[head] = False
     with pytest.raises(UserError, match=rf"config\.loss\.{weight}: .*config\.model\.{head}=True"):
         configuration.check(config)
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """A small synthetic tree of each layout."""
+    roots = {name: tmp_path_factory.mktemp(name) for name in ("ho3d_v2", "ho3d_v3", "freihand")}
+    for layout, root in roots.items():
+        make_synthetic(root, 2, 1, layout=layout)
+    return roots
+
+
+def settled(*roots, fingertips="auto"):
+    config = tiny_config(roots[0])
+    config.data.mix = tuple((str(root), 1.0) for root in roots)
+    config.model.fingertips = fingertips
+    found = configuration.settled(config, open_training(config.data)).model.fingertips
+    assert config.model.fingertips == fingertips  # the caller's stays as it was
+    return found
+
+
+@pytest.mark.parametrize("layout", ["ho3d_v2", "ho3d_v3", "freihand"])
+def test_fingertips_are_the_vertices_of_the_labels(roots, layout):
+    joints, vertices = open_dataset(roots[layout], "evaluation").ground_truth
+    regressor = mano_jax.load_hand().joint_regressor_21(settled(roots[layout]))
+    tips = [4, 8, 12, 16, 20]
+    np.testing.assert_allclose((regressor @ vertices[0])[tips, :], joints[0, tips], atol=2e-6)
+
+
+def test_a_mix_of_different_fingertips_warns_and_names_them(roots, caplog):
+    assert settled(roots["ho3d_v2"], roots["ho3d_v3"]) == "ho3d"
+    assert settled(roots["freihand"], roots["ho3d_v2"], fingertips="manopth") == "manopth"
+    assert not caplog.records
+    assert settled(roots["freihand"], roots["ho3d_v2"]) == "freihand"
+    (warning,) = caplog.messages
+    for words in (f"freihand in {roots['freihand']}", f"ho3d in {roots['ho3d_v2']}", "fingertips"):
+        assert words in warning
 
 
 def test_an_unknown_and_a_missing_field_are_named():

@@ -46,7 +46,9 @@ def run(tree, compiled_at, tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log.Journal, "add", counted)
-        return folder, train(tiny_config(tree, picture_every=4), folder)
+        config = tiny_config(tree, picture_every=4)
+        config.model.fingertips = "auto"
+        return folder, train(config, folder)
 
 
 def test_a_run_leaves_what_others_rely_on(run):
@@ -55,6 +57,8 @@ def test_a_run_leaves_what_others_rely_on(run):
     assert manifest["config"]["train"]["steps"] == 4
     assert manifest["launches"][0]["devices"]["count"] == len(jax.devices())
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"2", "4"}
+    # what the config leaves to the data set is said
+    assert checkpoint.read_config(folder)["model"]["fingertips"] == "ho3d"
     shapes = jax.tree.map(checkpoint.as_shape, model)
     restored = checkpoint.restore_model(folder, shapes)
     assert isinstance(restored, dict)
@@ -252,7 +256,7 @@ def test_another_architecture_is_refused_and_nothing_is_lost(run, tree):
     before = (folder / "manifest.json").read_bytes()
     config = tiny_config(tree)
     config.model.layers = 2
-    with pytest.raises(UserError, match=r"another config\.model"):
+    with pytest.raises(UserError, match=r"another config\.model \(layers: 1\)"):
         train(config, folder)
     config.init_from = str(folder)
     with pytest.raises(UserError, match="encoder0/layers/layer1"):
