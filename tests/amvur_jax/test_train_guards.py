@@ -1,5 +1,6 @@
 """What a run refuses, leaves out or only tells, before and in the middle of training."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,9 +10,11 @@ from tensorboard_events import events, scalars
 from tensorboardX.proto.event_pb2 import SessionLog
 from tiny import tiniest_config, tiny_config
 
+import mano_jax
 from amvur_jax import checkpoint, configuration, inference
 from amvur_jax.data.batches import train_batches
 from amvur_jax.data.readers.ho3d import HO3D
+from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.train import train
 from amvur_jax.training import log
@@ -102,6 +105,45 @@ def test_a_dry_run_tells_what_it_takes_and_writes_nothing(tree, tmp_path, capsys
     for word in ("GFLOP", "MiB of temporaries", "uint8[2, 32, 32, 3]"):
         assert word in shown
     assert not (tmp_path / "run").exists()
+
+
+def finished(config, folder):
+    """Leave the checkpoint of a run that has done all its steps, its parameters zeros."""
+    settings = configuration.to_dict(config) | {"hand_id": hand_id(configuration.hand(config))}
+    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    state = {"model": jax.tree.map(lambda s: jax.numpy.zeros(s.shape, s.dtype), shapes)}
+    saver = checkpoint.Saver(checkpoint.manager(folder), settings)
+    saver.save(config.train.steps, state | {"step": np_like(0)}, {})
+    saver.finish()
+    saver.close()
+
+
+def test_a_run_that_goes_on_does_without_what_it_started_from(tree, tmp_path, capsys):
+    config = tiniest_config(tree)
+    config.init_from = str(tmp_path / "deleted")
+    with pytest.raises(UserError, match=r"deleted: no checkpoint here"):
+        train(config, tmp_path / "run")
+    finished(config, tmp_path / "run")
+    assert not any(leaf.any() for leaf in jax.tree.leaves(train(config, tmp_path / "run")))
+    assert "all 4 steps are done" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_with_the_same_hand_wherever_it_lies_and_with_no_other(tree, tmp_path):
+    hand = mano_jax.load_hand()
+    other = dataclasses.replace(hand, v_template=hand.v_template * 1.01)
+    places = {name: str(tmp_path / f"{name}.npz") for name in ("first", "copy", "other")}
+    for name, place in places.items():
+        mano_jax.save_hand(place, other if name == "other" else hand)
+    config = tiniest_config(tree)
+    config.hand = places["first"]
+    finished(config, tmp_path / "run")
+    (tmp_path / "first.npz").unlink()
+    config.hand = places["copy"]
+    train(config, tmp_path / "run")
+    mano_jax.save_hand(places["first"], other)
+    for config.hand in (places["other"], places["first"]):
+        with pytest.raises(UserError, match=r"another config\.hand"):
+            train(config, tmp_path / "run")
 
 
 def test_more_samples_than_frames_is_refused_before_anything_is_written(tree, tmp_path):
