@@ -118,3 +118,12 @@ def test_relu_and_gelu_are_those_of_jax_and_let_nan_through():
         np.testing.assert_allclose(value, expected, atol=1e-6)
         np.testing.assert_allclose(gradient, slope, atol=1e-6)
         assert ours(x)[-1] == jnp.inf and jnp.isnan(ours(jnp.nan))
+
+
+@pytest.mark.parametrize(("ratio", "tolerance"), [(0, 2e-6), (100, 1e-4), (1000, 1e-3)])
+def test_layer_norm_is_float64s_where_the_mean_is_a_thousand_times_the_spread(ratio, tolerance):
+    x = np.float32(np.random.default_rng(0).normal(ratio, 1, (50, 64)))
+    exact = np.float64(x) - np.float64(x).mean(-1, keepdims=True)
+    exact /= np.sqrt((exact**2).mean(-1, keepdims=True) + 1e-6)
+    found = layers.layer_norm(64, rngs=nnx.Rngs(0))(jnp.asarray(x))
+    np.testing.assert_allclose(found, exact, atol=tolerance)
