@@ -171,8 +171,8 @@ def _beside_plain(scene, turns):
         yield {"case": name, "ms": 1e3 * seconds[name], "times_plain_forward": ratio, **row}
 
 
-def plot(rows, path):
-    """Draw the scaling rows: time against covered pixels plus faces, with a line of slope one."""
+def plot(rows, file, kind):
+    """Draw the scaling rows into an open file: time against covered pixels plus faces, and slope one."""
     from matplotlib.figure import Figure  # not needed to measure
 
     figure = Figure(figsize=(6, 4.2), layout="constrained")
@@ -193,4 +193,4 @@ def plot(rows, path):
     axes.set_xlabel("covered pixels + faces, of all images")
     axes.set_ylabel("ms")
     axes.legend()
-    figure.savefig(path, dpi=150)
+    figure.savefig(file, dpi=150, format=kind)

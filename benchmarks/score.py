@@ -13,6 +13,7 @@ import orjson
 from scipy.spatial.transform import Rotation
 
 from amvur_jax.data.readers.ground_truth import JOINTS_FILE, VERTICES_FILE
+from amvur_jax.files.whole import writing
 from amvur_jax.predictions.reader import open_predictions
 from amvur_jax.predictions.writer import PredictionWriter, official
 from amvur_jax.score import score_files
@@ -34,7 +35,8 @@ def write_hands(folder, seed=0):
         root = posed.joints[:, :1]
         sets |= {f"{name}_joints": posed.joints_21("ho3d") - root}
         sets |= {f"{name}_vertices": posed.vertices - root}
-    np.savez(pathlib.Path(folder) / "hands.npz", **sets)
+    with writing(pathlib.Path(folder) / "hands.npz") as file:
+        np.savez(file, **sets)
 
 
 def stream(folder, samples, which, seed=0):
@@ -52,7 +54,7 @@ def write_truth(folder, samples):
     """The two files of the ground truth, at full precision as the published ones are."""
     names = {JOINTS_FILE: 0, VERTICES_FILE: 1}
     for name, part in names.items():
-        with open(pathlib.Path(folder) / name, "wb") as file:
+        with writing(pathlib.Path(folder) / name) as file:
             for n, pair in enumerate(stream(folder, samples, "true")):
                 file.write(b"," if n else b"[")
                 joints, vertices = pair

@@ -17,6 +17,7 @@ import sys
 from absl import flags
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.whole import write_whole, writing
 from amvur_jax.runtime import cli
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # benchmarks/ is not installed
@@ -55,9 +56,10 @@ def main() -> None:
     path = None
     try:
         if path := _OUTPUT.value:
-            pathlib.Path(path).write_text("".join(json.dumps(r) + "\n" for r in rows))
+            write_whole(pathlib.Path(path), "".join(json.dumps(r) + "\n" for r in rows).encode())
         if path := _PLOT.value:
-            suite.plot(rows, path)
+            with writing(pathlib.Path(path)) as file:
+                suite.plot(rows, file, pathlib.Path(path).suffix[1:] or "png")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -9,6 +9,7 @@ import numpy as np
 from absl import flags
 
 import mano_jax
+from amvur_jax.files.whole import writing
 from amvur_jax.runtime import cli
 from mano_jax.embedded import build_hand
 from mano_jax.topology import PARENTS
@@ -22,7 +23,8 @@ def main() -> None:
     with np.load(_SOURCE.value, allow_pickle=False) as source:
         arrays = build_hand(source)
     parents = np.array(PARENTS, np.int32)
-    np.savez_compressed(_OUTPUT.value, **arrays, parents=parents, side="right", name="embedded")
+    with writing(Path(_OUTPUT.value)) as file:
+        np.savez_compressed(file, **arrays, parents=parents, side="right", name="embedded")
     print(f"{_OUTPUT.value}: {Path(_OUTPUT.value).stat().st_size / 1e6:.2f} MB")
 
 

@@ -32,7 +32,7 @@ from amvur_jax.data.readers import records
 from amvur_jax.data.readers.kinematics import KinematicChain, hand_id
 from amvur_jax.data.readers.records import SUMMARY, UNFINISHED
 from amvur_jax.errors import UserError
-from amvur_jax.files.whole import write_whole
+from amvur_jax.files.whole import write_whole, writing
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -316,7 +316,8 @@ def _finish_split(partial: Path, dataset: Dataset, settings: Settings) -> dict[s
     write_whole(partial / f"{dataset.split}_names.txt", names.encode())
     if dataset.ground_truth:
         for kind, truth in zip(("joints", "vertices"), dataset.ground_truth):
-            np.save(partial / f"{dataset.split}_{kind}.npy", truth[kept])
+            with writing(partial / f"{dataset.split}_{kind}.npy") as file:
+                np.save(file, truth[kept])
     lengths = [len(note["kept"]) for note in notes]
     return {"frames": len(kept), "skipped": skipped, "lengths": lengths}
 

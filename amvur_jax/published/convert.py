@@ -1,6 +1,5 @@
 """Published PyTorch weights to a checkpoint of ours; the only place that imports torch."""
 
-import json
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 import mano_jax
 from amvur_jax import checkpoint, configuration
 from amvur_jax.errors import UserError
+from amvur_jax.files.whole import write_json
 from amvur_jax.models.functional import split_state
 from amvur_jax.models.hrnet import HRNet, HRNetSize
 from amvur_jax.published.names import convert_entry, published_name
@@ -205,5 +205,5 @@ def convert(
         mano_jax.save_hand(output / "hand.npz", hand)
         config = config | {"hand": str((output / "hand.npz").absolute())}
     checkpoint.save_model(output, state, config)
-    (output / "config.json").write_text(json.dumps(config, indent=2))
+    write_json(output / "config.json", config)
     return config
