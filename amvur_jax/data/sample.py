@@ -40,7 +40,8 @@ def make_sample(
       image to crop pixels; joints_2d (21, 2) in [0, 1] of the crop; joints_valid (21,) 0 or 1;
       joints_cam (21, 3) and wrist_cam (3,), metres, OpenCV camera frame; pose (48,), betas (10,),
       trans (3,); has_image, has_3d, has_mesh 0 or 1; index int32. All but image and index are
-      float32. A label that the frame lacks is zeros with has_* 0; where the hand cannot be used
+      float32. A label that the frame lacks is zeros with has_* 0 (a mesh is one with its place: pose,
+      trans and root_cam); where the hand cannot be used
       (its centre is outside the image, it reaches behind the camera, or it is a left one that is not
       mirrored) joints_2d is zeros too, joints_valid and all has_* are 0: nothing is learnt from it.
     """
@@ -80,7 +81,7 @@ def make_sample(
         **_moved_mesh(frame, view.angle, mirror),
         "has_image": valid if labelled else usable,
         "has_3d": valid and joints_cam is not None,
-        "has_mesh": valid and frame.pose is not None,
+        "has_mesh": valid and _has_mesh(frame),
     }
     return _as_float32(arrays) | {"image": image, "index": np.int32(frame.index)}
 
@@ -96,10 +97,16 @@ def empty_sample(index: int, size: int) -> dict[str, Any]:
     return _as_float32(arrays) | {"image": image, "index": np.int32(index)}
 
 
+def _has_mesh(frame: Frame) -> bool:
+    return not any(part is None for part in (frame.pose, frame.trans, frame.root_cam))
+
+
 def _moved_mesh(frame: Frame, angle: float, mirror: bool) -> dict[str, np.ndarray]:
-    if frame.pose is None:
+    if not _has_mesh(frame):
         return {"pose": np.zeros(48), "trans": np.zeros(3)}
-    pose, trans, root = frame.pose, frame.trans, frame.root_cam
+    pose: Any = frame.pose
+    trans: Any = frame.trans
+    root: Any = frame.root_cam
     if mirror:
         pose = (pose.reshape(16, 3) * _FLIP_ROTATION).ravel()
         trans, root = trans * _FLIP, root * _FLIP
@@ -108,7 +115,7 @@ def _moved_mesh(frame: Frame, angle: float, mirror: bool) -> dict[str, np.ndarra
         pose = np.concatenate([turned(quaternion, pose[:3]), pose[3:]])
         # The mesh turns about its wrist J0 + trans, the camera frame about the camera.
         trans = trans + _turn(angle) @ root - root
-    return {"pose": pose, "trans": trans}  # type: ignore[dict-item]  # a pose has its trans
+    return {"pose": pose, "trans": trans}
 
 
 def _change_pixels(

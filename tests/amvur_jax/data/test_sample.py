@@ -130,3 +130,16 @@ def test_joints_without_a_mesh():
     )
     sample = make_sample(frame, 64)
     assert sample["has_3d"] == 1 and sample["has_mesh"] == 0
+
+
+@pytest.mark.parametrize("missing", ["pose", "trans", "root_cam"])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_mesh_without_its_place_is_none_and_the_joints_stay(tree, missing, side):
+    frame = dataclasses.replace(HO3D(tree).frame(0), side=side)
+    strong = Augmentation(rotation=90)
+    whole = make_sample(frame, 64, np.random.default_rng(1), strong)
+    part = dataclasses.replace(frame, **{missing: None})
+    sample = make_sample(part, 64, np.random.default_rng(1), strong)
+    assert whole["has_mesh"] == 1 and sample["has_mesh"] == 0 and sample["has_3d"] == 1
+    assert not sample["pose"].any() and not sample["trans"].any()
+    np.testing.assert_array_equal(sample["joints_cam"], whole["joints_cam"])
