@@ -13,6 +13,7 @@ import numpy as np
 
 from amvur_jax.data.crop import whole_image_box
 from amvur_jax.data.frame import Frame
+from amvur_jax.data.readers.ground_truth import Holder
 from amvur_jax.data.readers.kinematics import LARGEST_LABEL, KinematicChain, is_camera
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
@@ -27,7 +28,7 @@ _REMEDY = (
 )
 
 
-class FreiHAND:
+class FreiHAND(Holder):
     """The frames of one split, read on demand.
 
     The pictures are squares about the hand already: the crop is the whole picture, in training too.
@@ -68,10 +69,6 @@ class FreiHAND:
             while variants < len(VARIANTS) and self.image_path(variants * len(self._K)).is_file():
                 variants += 1
         self.names = [f"{FOLDERS[split]}/{i:08d}" for i in range(variants * len(self._K))]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Processes that read frames do without the ground truth, which is hundreds of megabytes.
-        return {name: value for name, value in self.__dict__.items() if name != "ground_truth"}
 
     def __len__(self) -> int:
         return len(self.names)

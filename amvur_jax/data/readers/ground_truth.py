@@ -7,6 +7,7 @@ data set's business.
 import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,16 @@ from amvur_jax.files.json_arrays import JsonArrays
 
 JOINTS_FILE, VERTICES_FILE = "evaluation_xyz.json", "evaluation_verts.json"
 JOINTS, VERTICES = (21, 3), (778, 3)
+
+
+class Holder:
+    """A reader that has `ground_truth`, and leaves it behind where it goes to a process that reads frames.
+
+    It is hundreds of megabytes, is read when it is first asked for, and stays.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "ground_truth"}
 
 
 def has_ground_truth(root: str | Path) -> bool:

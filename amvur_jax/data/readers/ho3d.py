@@ -34,7 +34,7 @@ _REMEDY = (
 )
 
 
-class HO3D:
+class HO3D(ground_truth.Holder):
     """The frames of one split, read on demand; `layout` is ho3d_v2 or ho3d_v3, by its pictures.
 
     Args:
@@ -65,10 +65,6 @@ class HO3D:
         self._annotations = self._only_annotations()
         if split == "train":
             self._chain = KinematicChain(load_hand() if hand is None else hand)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Processes that read frames do without the ground truth, which is hundreds of megabytes.
-        return {name: value for name, value in self.__dict__.items() if name != "ground_truth"}
 
     def __len__(self) -> int:
         return len(self.names)

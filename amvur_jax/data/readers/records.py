@@ -21,6 +21,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.frame import Frame
+from amvur_jax.data.readers.ground_truth import Holder
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import decode_image
@@ -146,7 +147,7 @@ def write_info(folder: Path, layout: str, splits: Mapping[str, tuple[list[int], 
     )
 
 
-class Records:
+class Records(Holder):
     """The frames of one split of a built data set, read on demand.
 
     Args:
@@ -228,9 +229,7 @@ class Records:
 
     def __getstate__(self) -> dict[str, Any]:
         # A reader holds open files: another process opens its own.
-        # And it does without the ground truth, which is hundreds of megabytes.
-        kept = {name: value for name, value in self.__dict__.items() if name != "ground_truth"}
-        return kept | {"_source": None}
+        return super().__getstate__() | {"_source": None}
 
 
 def read_summary(root: Path) -> dict[str, Any]:
