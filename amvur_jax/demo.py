@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from amvur_jax import inference
@@ -73,16 +75,22 @@ def run(
         overview.png, prediction/.
       frames: how many training and evaluation frames.
       seed: of the data.
+    Returns:
+      {row: scores}; nothing in all processes of a run but the first, which makes data and pictures.
     """
     start = time.perf_counter()
-    output = pathlib.Path(output)
+    output, first = pathlib.Path(output), jax.process_index() == 0
     config.data.root = str(output / "data")
-    if not (output / "data" / "evaluation.txt").exists():
+    if first and not (output / "data" / "evaluation.txt").exists():
         make_synthetic(config.data.root, *frames, seed=seed)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("data")
     train(config, output)
 
     predictor = inference.load(output)
     trained = evaluate(predictor, output)
+    if not first:
+        return {}
     evaluation = open_dataset(config.data.root, "evaluation", hand=predictor.hand)
     fresh = inference.untrained(predictor.config)
     average = mean_hand(

@@ -76,7 +76,7 @@ def obj_text(
 
 
 def sigma_text(predictor: Predictor, joints_mm: np.ndarray) -> str:
-    """How far off the fingers may be, in a line: medians over the joints (21,) of sigma in mm."""
+    """How far off each finger may be, in a line: root mean squares over its joints of sigma (21,) in mm."""
     fingers = {
         name: float(np.sqrt(np.mean(joints_mm[4 * i + 1 : 4 * i + 5] ** 2)))
         for i, name in enumerate(FINGERS)

@@ -31,18 +31,24 @@ def describe(
     with stopwatch.part("compile"):
         lowered = train_step.lower(shapes, jax.tree.map(checkpoint.as_shape, batch), paint)
         compiled = lowered.compile()
-    memory: Any = compiled.memory_analysis()
-    mib = 2**20
     flops = count_operations(lowered) / mesh.size
-    kept = memory.argument_size_in_bytes / mib
     lines = {
         "devices": f"{mesh.size} x {jax.devices()[0].device_kind}, {jax.process_count()} process(es)",
         "parameters": f"{count_parameters(shapes['model']['params']):,}",
         "work a step": f"{flops / 1e9:.2f} GFLOP on each device",
-        "memory": f"{kept:.1f} MiB of state and batch, {memory.temp_size_in_bytes / mib:.1f} MiB of "
-        "temporaries on each device",
+        "memory": _memory(compiled.memory_analysis()),
         "compiled in": f"{stopwatch.seconds['compile']:.1f} s",
     }
     lines |= {f"batch {name}": f"{value.dtype}{list(value.shape)}" for name, value in batch.items()}
     width = max(map(len, lines))
     print("\n".join(f"{name:{width}s}  {text}" for name, text in lines.items()), flush=True)
+
+
+def _memory(analysis: Any) -> str:
+    """What XLA says of a compiled function's memory, where it says something."""
+    if analysis is None:
+        return "XLA does not tell it for this device"
+    kept, temporary = (
+        size / 2**20 for size in (analysis.argument_size_in_bytes, analysis.temp_size_in_bytes)
+    )
+    return f"{kept:.1f} MiB of state and batch, {temporary:.1f} MiB of temporaries on each device"

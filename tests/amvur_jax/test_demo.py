@@ -34,3 +34,21 @@ def test_the_demo_leaves_everything_that_it_promises(tmp_path, capsys):
     before = (tmp_path / "data" / "synthetic.json").stat().st_mtime_ns
     assert demo.run(tiny_config(""), tmp_path, frames=(6, 3)) == rows
     assert (tmp_path / "data" / "synthetic.json").stat().st_mtime_ns == before
+
+
+def test_of_several_processes_the_others_train_and_evaluate_with_the_first(tmp_path, monkeypatch):
+    """Of what only the first makes they do nothing; what takes all of them they do, in order."""
+    done = []
+
+    def noted(name):
+        return lambda *_, **__: done.append(name)
+
+    monkeypatch.setattr(demo.jax, "process_index", lambda: 1)
+    monkeypatch.setattr(demo.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(demo.multihost_utils, "sync_global_devices", noted("meet"))
+    monkeypatch.setattr(demo.inference, "load", noted("load"))
+    for name in ("make_synthetic", "train", "evaluate", "save_picture", "write_json", "predict"):
+        monkeypatch.setattr(demo, name, noted(name))
+    assert demo.run(tiny_config(""), tmp_path) == {}
+    assert done == ["meet", "train", "load", "evaluate"]
+    assert not list(tmp_path.iterdir())
