@@ -100,11 +100,36 @@ def test_amvur_does_not_import_what_is_not_installed():
     assert not any(imported(path) & {"benchmarks", "tests"} for path in files("amvur_jax"))
 
 
+def test_nothing_imports_what_stands_beside():
+    for module, others in arrows().items():
+        for beside in ("amvur_jax.published", "amvur_jax.fitting"):
+            inside = [other for other in others if other.startswith(beside)]
+            assert not inside or module.startswith(beside), f"{module} imports {inside}"
+
+
+def test_no_archive_is_unpacked():
+    unpackers = {"extract", "extractall", "unpack_archive"}
+    for path in [*files("amvur_jax"), *files("mano_jax"), *files("scripts")]:
+        names = {
+            n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
+        }
+        assert not names & unpackers, path
+
+
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
         ("orbax", {"amvur_jax/checkpoint.py"}),
         ("torch", {"amvur_jax/published/convert.py", "benchmarks/torch_network.py"}),
+        # written for synthetic sets, read by nobody but the reader that runs no code
+        (
+            "pickle",
+            {
+                "amvur_jax/data/synthetic/ho3d_writer.py",
+                "mano_jax/pickle_reader.py",
+                "benchmarks/data.py",
+            },
+        ),
         ("tensorflow_datasets", {"amvur_jax/data/readers/records.py"}),
         ("array_record", {"amvur_jax/data/readers/records.py"}),
     ],

@@ -20,7 +20,10 @@ CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*_*.py") if path
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_shipped_configs_are_fine(name):
-    configuration.check(__import__(f"amvur_jax.configs.{name}", fromlist=[name]).get_config())
+    config = __import__(f"amvur_jax.configs.{name}", fromlist=[name]).get_config()
+    configuration.check(config)
+    assert not config.model.published_quirks
+    assert config.model.spread_head == name.startswith("synthetic")
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,24 @@
 """The demo's whole path on a few frames; what it learns in ten minutes is not for a test."""
 
 import json
+import re
 import zipfile
 
 import cv2
+import numpy as np
 import pytest
+from documents import python_blocks
+from tensorboard_events import scalars
 from tiny import tiny_config
 
-from amvur_jax import demo
+from amvur_jax import checkpoint, demo
 
 
 @pytest.mark.slow
 def test_the_demo_leaves_everything_that_it_promises(tmp_path, capsys):
-    rows = demo.run(tiny_config(""), tmp_path, frames=(6, 3))
+    config = tiny_config("")
+    config.eval.every = 2
+    rows = demo.run(config, tmp_path, frames=(6, 3))
     left = {p.name for p in tmp_path.iterdir()}
     promised = {
         "checkpoints",
@@ -28,11 +34,22 @@ def test_the_demo_leaves_everything_that_it_promises(tmp_path, capsys):
     assert len(json.loads(zipfile.ZipFile(tmp_path / "pred.zip").read("pred.json"))[0]) == 3
     assert cv2.imread(str(tmp_path / "overview.png")).shape[1] > 6 * 224
     assert len(list((tmp_path / "prediction").iterdir())) == 3
+    # scored on the way, which says which checkpoint is the best
+    scored = scalars(tmp_path / "tensorboard")["eval/pa_mpjpe_mm"]
+    assert [step for step, _ in scored] == [2, 4]
+    best = min(scored, key=lambda entry: (entry[1], -entry[0]))[0]
+    assert checkpoint.find(f"{tmp_path}@best")[1] == best
+    # the library's example in the README
+    crops = np.zeros((2, 32, 32, 3), np.uint8)
+    found = {"crops": crops}
+    exec(python_blocks("README.md")[0].replace("runs/demo", str(tmp_path)), found)
+    assert found["hand"].vertices.mu.shape == (2, 778, 3)
     shown = capsys.readouterr().out
+    assert re.search(r"first step after .* s: imports .*data .*state .*compile .*first step", shown)
     assert f"{rows['mean hand']['root_mpjpe_mm']:.1f}" in shown
     # started again it neither trains nor renders anew, and says the same
     before = (tmp_path / "data" / "synthetic.json").stat().st_mtime_ns
-    assert demo.run(tiny_config(""), tmp_path, frames=(6, 3)) == rows
+    assert demo.run(config, tmp_path, frames=(6, 3)) == rows
     assert (tmp_path / "data" / "synthetic.json").stat().st_mtime_ns == before
 
 

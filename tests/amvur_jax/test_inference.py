@@ -1,10 +1,11 @@
-"""A trained network is found again where its hand model has moved, and never run with another."""
+"""A trained network is found again with its own hand model, and says which sigma is its answer's."""
 
 import dataclasses
 import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ import mano_jax
 from amvur_jax import checkpoint, configuration, inference
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
+from amvur_jax.models.amvur import Estimate, Gaussian
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -54,3 +56,23 @@ def test_the_flag_reaches_the_network(run, script):
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 1 and "another hand model than the embedded one" in result.stderr
     assert not output.exists()
+
+
+def test_the_published_sigma_is_taken_where_it_is_asked_for_or_there_is_no_other():
+    def gaussian(points, log_var):
+        return Gaussian(None, jnp.zeros((1, points, 3)), jnp.full((1, points, 3), log_var))
+
+    answer = Estimate(gaussian(21, -1.0), gaussian(778, -2.0), None)
+    heads = (jnp.full((1, 21), -3.0), jnp.full((1, 778), -4.0))
+    for spread, asked, want in (
+        (heads, False, (-3, -4)),
+        (heads, True, (-1, -2)),
+        (None, False, (-1, -2)),
+    ):
+        outputs = types.SimpleNamespace(spread=spread, answer=lambda mode: answer)
+        predictor = inference.Predictor(
+            None, None, {}, {"loss": {"mode": "weak"}}, published_sigma=asked
+        )
+        sigma = predictor.sigma(outputs)
+        np.testing.assert_array_equal(sigma.joints, np.full((1, 21, 3), want[0]))
+        np.testing.assert_array_equal(sigma.vertices, np.full((1, 778, 3), want[1]))

@@ -224,6 +224,15 @@ def test_folder_with_a_checkpoint_is_not_overwritten(backbone_run):
         convert.convert("hrnet", "any.pth", backbone_run[0], weak_config())
 
 
+def test_the_sizes_are_left_beside_the_checkpoint(tmp_path, monkeypatch):
+    tensors = made_up(official_hrnet(SIZES["small_v1"]))
+    monkeypatch.setattr(convert, "read_state_dict", lambda path: tensors)
+    convert.convert("hrnet", "any.pth", tmp_path / "run", weak_config())
+    left = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert left["model"]["backbone"]["stage1_planes"] == 6
+    assert left == json.loads(json.dumps(checkpoint.read_config(tmp_path / "run")))
+
+
 # ---- with PyTorch itself
 
 

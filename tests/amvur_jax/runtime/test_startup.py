@@ -1,4 +1,4 @@
-"""What happens before the first step: XLA's flags."""
+"""What happens before the first step: XLA's flags, the cache of compiled code, other processes."""
 
 import os
 import platform
@@ -8,6 +8,7 @@ import sys
 import jax
 import pytest
 
+from amvur_jax.errors import UserError
 from amvur_jax.models.cpu.backend import JAX_0_10
 from amvur_jax.runtime import startup
 
@@ -64,3 +65,40 @@ def test_other_releases_and_processors_are_left_alone(monkeypatch):
     monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
     startup.tune_cpu()
     assert os.environ["XLA_FLAGS"] == ""
+
+
+@pytest.mark.parametrize("users", [False, True])
+def test_what_is_compiled_is_kept_where_it_was_said(tmp_path, users):
+    script = (
+        "import sys, jax; from amvur_jax.runtime import startup; startup.keep_compiled(sys.argv[1]);"
+        "jax.jit(lambda x: x @ x)(jax.numpy.ones((8, 8)))"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMP")}
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    if users:
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "users")
+    command = [sys.executable, "-c", script, tmp_path / "ours"]
+    subprocess.run(command, env=environment, check=True, timeout=300)
+    assert [path.name for path in tmp_path.iterdir()] == ["users" if users else "ours"]
+    assert any(tmp_path.glob("*/*"))
+
+
+def test_the_cache_is_below_the_users_own(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert startup.cache_folder() == "/somewhere/amvur_jax/xla"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert startup.cache_folder() == "/home/somebody/.cache/amvur_jax/xla"
+
+
+def test_processes_meet_where_they_are_told_to(monkeypatch):
+    met = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *where: met.append(where))
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+    startup.meet_processes()  # a run of one
+    startup.meet_processes("HOST0:9911", 2, 0)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    startup.meet_processes()
+    assert met == [("HOST0:9911", 2, 0), (None, None, None)]
+    with pytest.raises(UserError, match="--coordinator, --processes and --process go together"):
+        startup.meet_processes("HOST0:9911", 2)

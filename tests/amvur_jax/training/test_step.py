@@ -144,6 +144,20 @@ def test_two_parts_and_rematerialisation_change_nothing_but_rounding(frozen, in_
     assert float(again["total"]) == pytest.approx(float(metrics["total"]), rel=1e-5)
 
 
+@pytest.mark.slow
+def test_statistics_see_a_part_at_a_time(batch):
+    """Of one picture four times: two parts of it are two updates of the running mean, at a tenth each."""
+    same = {name: jnp.repeat(values[:1], 4, axis=0) for name, values in batch.items()}
+    means = []
+    for parts in (1, 2):
+        state, step = step_of(batch, accumulate=parts)
+        leaves = jax.tree_util.tree_leaves_with_path(step(state, same)[0]["model"]["batch_stats"])
+        means.append([leaf for path, leaf in leaves if "mean" in str(path[-1])])
+    assert len(means[0]) > 4
+    for once, twice in zip(*means):
+        np.testing.assert_allclose(twice, 1.9 * once, rtol=1e-3, atol=1e-5)
+
+
 def test_the_average_follows_at_its_decay(in_parts, batch):
     state, step = in_parts
     once = jax.device_get(step(state, batch)[0])
