@@ -42,7 +42,7 @@ flags.mark_flags_as_required(["suite"])
 
 
 def main() -> None:
-    suite = importlib.import_module(f"amvur_jax.benchmarks.{_SUITE.value}")
+    suite = importlib.import_module(f"benchmarks.{_SUITE.value}")
     if _PLOT.value and not hasattr(suite, "plot"):
         raise UserError(f"--plot: the suite {_SUITE.value} has no picture; leave it out")
     only = {"only": _ONLY.value} if _ONLY.value else {}

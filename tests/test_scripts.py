@@ -91,5 +91,11 @@ def test_a_folder_without_checkpoint_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("suite", ["score", "data"])
+def test_a_suite_of_benchmarks_is_found_and_one_without_a_picture_named(tmp_path, suite):
+    result = call("benchmark.py", f"--suite={suite}", f"--plot={tmp_path / 'plot.png'}")
+    refused(result, f"the suite {suite} has no picture")
+
+
 def test_a_missing_flag_is_named():
     refused(call("predict.py"), "--checkpoint")
