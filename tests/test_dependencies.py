@@ -9,7 +9,8 @@ from packaging.version import Version
 
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DECLARED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+EXTRAS = PROJECT["optional-dependencies"]
+DECLARED = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["detect"]
 
 
 def versions(lines, operator):

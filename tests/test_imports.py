@@ -15,6 +15,7 @@ ORDER = (
     "runtime",
     "models",
     "data",
+    "detect",
     "checkpoint",
     "predictions",
     "pictures",
@@ -132,6 +133,7 @@ def test_no_archive_is_unpacked():
         ),
         ("tensorflow_datasets", {"amvur_jax/data/readers/records.py"}),
         ("array_record", {"amvur_jax/data/readers/records.py"}),
+        ("ai_edge_litert", {"amvur_jax/detect/networks.py"}),
     ],
 )
 def test_one_place_for(library, homes):

@@ -29,6 +29,8 @@ def test_the_wheel_trains_predicts_and_scores(tmp_path):
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"amvur_jax", "mano_jax", "render"}
     assert {f"{top}/py.typed" for top in tops} <= set(names)
+    for name in ("hand_detector.tflite", "hand_landmarks_detector.tflite", "LICENSE", "NOTICE"):
+        assert f"amvur_jax/detect/assets/{name}" in names
     run(sys.executable, "-m", "venv", "fresh")
     run("fresh/bin/python", "-m", "pip", "install", "--quiet", wheel)
 
