@@ -69,3 +69,60 @@ def sample_pose(rng: np.random.Generator, n: int) -> np.ndarray:
     pose[:, 1:] = np.clip(pose[:, 1:], POSE_LOW[1:], POSE_HIGH[1:])
     pose[:, 0] = 0.0
     return pose
+
+
+# What a finger does by itself: mean and spread, degrees, of its three flexions.
+_STATES = np.array(
+    [
+        [[5, 8], [6, 6], [3, 5]],  # straight
+        [[80, 12], [92, 12], [50, 15]],  # closed
+        [[10, 15], [85, 15], [50, 15]],  # hooked
+        [[72, 15], [10, 10], [5, 5]],  # bent at the knuckle alone
+        [[40, 28], [50, 32], [28, 22]],  # anything
+    ]
+)
+_STATE_SHARES = (0.4, 0.22, 0.08, 0.06, 0.24)
+# How far wide poses may leave the limits, degrees: real hands do.
+_SLACK = np.deg2rad([6.0, 10.0, 8.0])
+
+
+def sample_wide_pose(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw poses that signs and grips are made of: each finger may do something else than its neighbour.
+
+    A third of them are those of `sample_pose`.
+
+    Args:
+      rng: numpy Generator.
+      n: number of poses.
+
+    Returns:
+      (n, 16, 3) float32, as of `sample_pose`, up to 10 degrees beyond the limits.
+    """
+    state = rng.choice(len(_STATES), (n, 4), p=_STATE_SHARES)
+    # From the index to the pinky, a finger goes along with its neighbour now and then.
+    for finger in range(1, 4):
+        along = rng.random(n) < 0.45
+        state[along, finger] = state[along, finger - 1]
+    draw = _STATES[state]
+    flexion = draw[..., 0] + draw[..., 1] * rng.normal(size=(n, 4, 3))
+    flexion = flexion[:, [0, 1, 3, 2]]  # index, middle, pinky, ring
+    open_ = 1.0 - np.clip(flexion[..., 0] / 90.0, 0.0, 1.0)
+    side = rng.normal(0.0, 7.0, (n, 1)) * np.array([1.0, 0.0, -1.2, -0.7])
+    side = open_ * (side + rng.normal(0.0, 4.0, (n, 4)))
+    pose = np.zeros((n, 16, 3))
+    pose[:, 1:] = rng.normal(0.0, 2.0, (n, 15, 3))
+    pose[:, 1:13, 2] = flexion.reshape(n, 12)
+    pose[:, 1:13:3, 1] += side
+    pose[:, 7, 0] += np.clip(flexion[:, 2, 0], 0.0, 90.0) * -0.08
+    opposition = rng.beta(1.1, 1.1, n)
+    pose[:, 13, 0] += 80.0 * opposition
+    pose[:, 13, 1] += rng.normal(5.0, 13.0, n) - 8.0 * opposition
+    pose[:, 13, 2] += rng.normal(0.0, 9.0, n)
+    pose[:, 14, 2] += 16.0 * opposition - 6.0 + rng.normal(0.0, 9.0, n)
+    pose[:, 15, 2] += 100.0 * rng.beta(0.9, 1.5, n) - 15.0
+    pose = np.deg2rad(pose).astype(np.float32)
+    pose[:, 1:] = np.clip(pose[:, 1:], POSE_LOW[1:] - _SLACK, POSE_HIGH[1:] + _SLACK)
+    pose[:, 0] = 0.0
+    usual = rng.random(n) < 1 / 3
+    pose[usual] = sample_pose(rng, int(usual.sum()))
+    return pose.astype(np.float32)
