@@ -42,7 +42,7 @@ def predictions(
     predictor = predictor.on_all_devices()
     devices = jax.local_device_count()
     batch_size = -(-batch_size // devices) * devices
-    batches = evaluation_batches(dataset, predictor.size, batch_size, workers=workers)
+    batches = evaluation_batches(dataset, predictor.size, batch_size, workers, predictor.crop_scale)
     with tqdm(total=len(dataset), unit="image", desc="evaluate", dynamic_ncols=True) as progress:
         for batch in batches:
             outputs = predictor(batch["image"], paint=0)

@@ -19,6 +19,7 @@ from amvur_jax.models import cameras
 from amvur_jax.models.amvur import Estimate, Outputs
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
+from amvur_jax.models.pose_head import Keypoints
 from amvur_jax.runtime.devices import make_mesh, over_batch, replicated
 
 
@@ -39,9 +40,16 @@ class Sigma(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _run(
-    network: Network, state: dict, hand: mano_jax.HandModel, images: jax.Array, paint: int | None
+    network: Network,
+    state: dict,
+    hand: mano_jax.HandModel,
+    images: jax.Array,
+    paint: int | None,
+    keypoints: Keypoints | None,
+    given: jax.Array | None,
 ) -> Outputs:
-    outputs, _ = network.apply(state, normalize(images), hand, paint=paint)
+    image = normalize(images)
+    outputs, _ = network.apply(state, image, hand, paint=paint, keypoints=keypoints, given=given)
     return outputs
 
 
@@ -66,17 +74,67 @@ class Predictor:
         """Side of the crop, px."""
         return self.network.config.image_size
 
-    def __call__(self, images: np.ndarray | jax.Array, paint: int | None = None) -> Outputs:
-        """All outputs for crops (B,S,S,3), uint8 RGB; jit-compiled once for each B.
+    @property
+    def crop_scale(self) -> float:
+        """The crop's side, times the published one."""
+        return self.network.config.crop_scale
 
-        paint: how many get a texture and are rendered, from the first; None for all.
+    def __call__(
+        self,
+        images: np.ndarray | jax.Array,
+        paint: int | None = None,
+        joints: np.ndarray | None = None,
+        depth: np.ndarray | None = None,
+    ) -> Outputs:
+        """All outputs for crops; jit-compiled once for each B.
+
+        Args:
+          images: (B,S,S,3) uint8 RGB.
+          paint: how many get a texture and are rendered, from the first; None for all.
+          joints: (B,21,2) a detector's joints, px of the crop, the model's order, NaN where there is none; of
+            a sample that has none at all, and with None, the network's own are taken.
+          depth: (B,21) how far they lie behind the wrist, px of the crop, NaN or None for unknown.
+        Raises:
+          ValueError: the arrays are of other shapes, or the network takes no joints, or it has none of its
+            own and some sample comes without.
         """
         self._check(images)
+        keypoints, given = self._given(len(images), joints, depth)
+        arrays = (images, keypoints, given)
         if self.devices is None:
-            images = jnp.asarray(images)
+            arrays = jax.tree.map(jnp.asarray, arrays)
         else:
-            images = jax.device_put(images, over_batch(self.devices))
-        return _run(self.network, self.state, self.hand, images, paint)
+            arrays = jax.device_put(arrays, over_batch(self.devices))
+        images, keypoints, given = arrays
+        return _run(self.network, self.state, self.hand, images, paint, keypoints, given)
+
+    def _given(
+        self, count: int, joints: np.ndarray | None, depth: np.ndarray | None
+    ) -> tuple[Keypoints | None, np.ndarray | None]:
+        """The Keypoints of a detector's joints, and which samples have any, (B,) 0 or 1."""
+        source = self.network.config.keypoints
+        if joints is None:
+            if source == "given":
+                raise ValueError("this network reads no joints off its picture: give `joints`")
+            return None, None
+        if source == "map":
+            raise ValueError("this network takes no joints (config.model.keypoints is 'map')")
+        if joints.shape != (count, 21, 2):
+            raise ValueError(f"joints are ({count}, 21, 2), not {joints.shape}")
+        depth = np.full((count, 21), np.nan) if depth is None else depth
+        if depth.shape != (count, 21):
+            raise ValueError(f"depth is ({count}, 21), not {depth.shape}")
+        there = np.isfinite(joints).all(-1)
+        missing = np.flatnonzero(~there.any(-1))
+        if len(missing) and source == "given":
+            raise ValueError(
+                f"sample {missing[0]} has no joint at all, and this network reads none off its picture"
+            )
+        xy = np.where(there[..., None], joints, 0) / self.size
+        known = there & np.isfinite(depth)
+        arrays = (xy, np.where(known, depth, 0) / self.size, there, known)
+        keypoints = Keypoints(*(jnp.asarray(a, jnp.float32) for a in arrays))
+        return keypoints, there.any(-1).astype(np.float32)
 
     def _check(self, images: np.ndarray | jax.Array) -> None:
         side = self.size

@@ -38,7 +38,9 @@ def parse_box(text: str) -> np.ndarray:
     return box
 
 
-def crop_of(image: np.ndarray, box: np.ndarray | None, size: int) -> np.ndarray:
+def crop_of(
+    image: np.ndarray, box: np.ndarray | None, size: int, crop_scale: float = 1.0
+) -> np.ndarray:
     """The crop's map A (3,3): about the box as the data sets are cropped, or the central square.
 
     Raises:
@@ -53,7 +55,7 @@ def crop_of(image: np.ndarray, box: np.ndarray | None, size: int) -> np.ndarray:
             f"--box={','.join(f'{x:g}' for x in box)}: its middle is outside the picture, which is "
             f"{width} x {height} px"
         )
-    return crop_matrix(centre, side, size)
+    return crop_matrix(centre, crop_scale * side, size)
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
@@ -120,10 +122,11 @@ def predict(
         results of another picture of this name.
     """
     image = read_image(image_path)
-    A = crop_of(image, box, predictor.size)
+    A = crop_of(image, box, predictor.size, predictor.crop_scale)
     crop = crop_image(image, A, predictor.size)
     outputs = jax.device_get(predictor(crop[None]))
-    sharp = crop_image(image, crop_of(image, box, draw.PANEL), draw.PANEL)
+    panel = crop_of(image, box, draw.PANEL, predictor.crop_scale)
+    sharp = crop_image(image, panel, draw.PANEL)
     pictures = {"input": sharp, **draw.panels(predictor, outputs, crop[None], 0, sharp)}
     view = predictor.view(outputs)
     colors = draw.texture_colors(outputs.texture, 0)

@@ -49,7 +49,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
     configuration.check(config)
     with stopwatch.part("data"):
         hand = configuration.hand(config)
-        dataset = open_training(config.data, hand)
+        dataset = open_training(config.data, hand, config.seed)
         config = configuration.settled(config, dataset)
         network, loss = configuration.network(config), configuration.loss(config)
         settings = configuration.to_dict(config) | {"hand_id": hand_id(hand)}
@@ -81,6 +81,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
         bad_frames=config.data.bad_frames,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        crop_scale=config.model.crop_scale,
     )
     batches = DevicePrefetch(host_batches, devices.over_batch(mesh))
 

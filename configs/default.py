@@ -19,7 +19,8 @@ def get_config() -> ConfigDict:
     c.hand = ""
 
     c.data = ConfigDict()
-    # An official HO-3D v2, v3 or FreiHAND as downloaded, or what scripts/build_dataset.py made of one.
+    # An official HO-3D v2, v3 or FreiHAND as downloaded, or what scripts/build_dataset.py made of one; or
+    # "stream": made-up hands without end.
     c.data.root = "data/HO3D_v2"
     # Several in one run, in the place of root: (root, weight) each, or (root, weight, labels) with labels
     # "all", "3d" (no mesh) or "2d".
@@ -37,11 +38,16 @@ def get_config() -> ConfigDict:
     c.data.augment.scale = 0.0  # the crop's side times or by at most 1 + this
     c.data.augment.shift = 0.0  # move of the crop along each axis, at most this share of its side
     c.data.augment.color = 0.0  # share by which brightness, contrast, saturation and balance change
+    # Share of the photographs (2D joints alone) with a plain background that get a made-up one.
+    c.data.augment.background = 0.0
+    # Share of the pictures that get each of low resolution, blur, motion, grain, JPEG.
+    c.data.augment.degrade = 0.0
     c.data.augment.occlusion = 0.0  # share of the pictures in which a patch covers part of the hand
     c.data.augment.mirror_left = True  # left hands are mirrored into right ones; else left out
 
     c.model = ConfigDict()
     c.model.image_size = 224  # side of the crop; the camera's unit is twice it
+    c.model.crop_scale = 1.0  # the crop's side, times the published one (about twice the hand's)
     c.model.camera = "perspective"  # or "weak_perspective"
     # Reproduce the published code where it departs from what it means to do (docs/parity.md).
     c.model.published_quirks = False
@@ -62,6 +68,14 @@ def get_config() -> ConfigDict:
     c.model.dtype = "float32"  # or "bfloat16"
     # Read 2D joints off the finest map by soft-argmax and feed them back (not in the published model).
     c.model.keypoint_head = False
+    # What gives the hand its rotation, pose, shape and place: "published", linear maps of the image feature;
+    # or "residual", an MLP on 21 joints in 2.5D and that feature (amvur_jax/models/pose_head.py).
+    c.model.pose_head = "published"
+    c.model.head_hidden = 512  # width inside the linear heads
+    c.model.pose_hidden = 512  # width of the residual pose head
+    c.model.pose_blocks = 2  # its residual blocks
+    # Where its joints come from: "map", read off the feature map; "given", a detector's landmarks; "either".
+    c.model.keypoints = "map"
     # Variances of joints and vertices of their own, trained by loss.nll (the published ones say little).
     c.model.spread_head = False
     # Start the rotation, pose and camera heads near zero (the published model: only some of them).
@@ -92,6 +106,9 @@ def get_config() -> ConfigDict:
     c.loss.photometric_from = 0.5  # share of the steps after which it is used
     c.loss.photometric_samples = placeholder(int)  # samples of a batch that are rendered; None: all
     c.loss.keypoint_map = 0.0  # weight of the 2D joints read off the feature map
+    c.loss.pose = 0.0  # weight of the residual pose head's own terms
+    # Weak mode: 3D labels, where there are any, train that head, the map's depth and the spread head.
+    c.loss.use_3d = False
     c.loss.coefficients = 0.0  # weight of the mean square of pose coefficients and betas
 
     c.loss.nll = 0.0  # weight of the spread head's likelihood; it moves nothing but that head
@@ -111,6 +128,8 @@ def get_config() -> ConfigDict:
     c.train.warmup_steps = 0
     c.train.clip_norm = 0.0  # gradients are scaled down to this norm; 0: as they are
     c.train.accumulate = 1  # a batch is computed in so many parts, one after the other
+    # Posed skeletons a sample, made up in the step, that the residual pose head learns from too.
+    c.train.skeletons = 0
     c.train.remat = False  # compute the backbone twice instead of keeping what it computed
     c.train.ema_decay = 0.0  # of the averaged parameters that inference then uses; 0: none
     c.train.freeze_batch_norm = False  # running statistics, gains and biases stay as they start
@@ -138,8 +157,16 @@ LIMITS = {
     "data.augment.shift": (0, 0.5),
     "data.augment.color": (0, 1),
     "data.augment.occlusion": (0, 1),
+    "data.augment.degrade": (0, 1),
+    "data.augment.background": (0, 1),
     "model.image_size": (32, 4096),
     "model.camera": ("perspective", "weak_perspective"),
+    "model.crop_scale": (0.1, 10),
+    "model.pose_head": ("published", "residual"),
+    "model.head_hidden": (1, _ANY),
+    "model.pose_hidden": (1, _ANY),
+    "model.pose_blocks": (0, _ANY),
+    "model.keypoints": ("map", "given", "either"),
     "model.fingertips": ("auto", *FINGERTIPS),
     "model.pose_components": (1, 45),
     "model.hidden": (1, _ANY),
@@ -172,6 +199,7 @@ LIMITS = {
     "loss.photometric_from": (0, 1),
     "loss.photometric_samples": (0, _ANY),
     "loss.keypoint_map": (0, _ANY),
+    "loss.pose": (0, _ANY),
     "loss.coefficients": (0, _ANY),
     "loss.nll": (0, _ANY),
     "eval.every": (0, _ANY),
@@ -184,6 +212,7 @@ LIMITS = {
     "train.warmup_steps": (0, _ANY),
     "train.clip_norm": (0, _ANY),
     "train.accumulate": (1, _ANY),
+    "train.skeletons": (0, 1000),
     "train.ema_decay": (0, 0.999999),
     "train.bad_steps": (0, _ANY),
     "train.checkpoint_every": (0, _ANY),
@@ -209,6 +238,34 @@ AGREEMENTS = (
         "model.camera",
         lambda c: (c.loss.mode == "weak") == (c.model.camera == "perspective"),
         "config.loss.mode 'weak' needs 'perspective', 'supervised' needs 'weak_perspective'",
+    ),
+    (
+        "model.keypoints",
+        lambda c: c.model.pose_head == "residual" or c.model.keypoints == "map",
+        "the published pose head takes none: set config.model.pose_head='residual'",
+    ),
+    (
+        "model.pose_head",
+        lambda c: (
+            c.model.pose_head == "published"
+            or c.model.keypoint_head == (c.model.keypoints != "given")
+        ),
+        "'residual' needs config.model.keypoint_head=True, or config.model.keypoints='given' without it",
+    ),
+    (
+        "model.published_quirks",
+        lambda c: not (c.model.published_quirks and c.model.pose_head == "residual"),
+        "the published code has no residual pose head",
+    ),
+    (
+        "loss.pose",
+        lambda c: not c.loss.pose or c.model.pose_head == "residual",
+        "it trains the residual pose head: set config.model.pose_head='residual'",
+    ),
+    (
+        "train.skeletons",
+        lambda c: not c.train.skeletons or c.loss.pose > 0,
+        "they teach through config.loss.pose: give it a weight",
     ),
     (
         "loss.keypoint_map",

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 import render
-from amvur_jax.data.synthetic.skin import TONES, vertex_colors
+from amvur_jax.data.synthetic.skin import TONES, skin_map, vertex_colors
 from amvur_jax.files.whole import save_picture
 from amvur_jax.runtime import cli
 from mano_jax import load_hand
@@ -32,7 +32,7 @@ def pictures(size: int) -> dict[str, jax.Array]:
     up = up * np.sign(vertices[np.argmax(np.linalg.norm(vertices, axis=1))] @ up) * -1
     turn = np.stack([across, up, np.cross(across, up)])
     vertices = jnp.asarray(vertices @ turn.T + [0.0, 0, 0.33], jnp.float32)
-    colors = jnp.asarray(vertex_colors(hand, TONES[1]), jnp.float32)
+    colors = jnp.asarray(vertex_colors(skin_map(hand), TONES[1]), jnp.float32)
     K = jnp.array([[1.8 * size, 0, size / 2], [0, 1.8 * size, size / 2], [0, 0, 1]])
     view = (vertices, hand.faces, K, (size, size))
     colored = (vertices, hand.faces, colors, K, (size, size))

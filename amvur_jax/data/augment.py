@@ -27,13 +27,22 @@ class Augmentation:
     shift: float = 0.0
     color: float = 0.0
     occlusion: float = 0.0
+    degrade: float = 0.0
+    background: float = 0.0
     mirror_left: bool = True
 
     def check(self, where: str) -> None:
         """Raise a UserError that names the field where a number makes no sense."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            top = {"rotation": 180.0, "color": 1.0, "occlusion": 1.0, "shift": 0.5}.get(field.name)
+            top = {
+                "rotation": 180.0,
+                "color": 1.0,
+                "occlusion": 1.0,
+                "degrade": 1.0,
+                "background": 1.0,
+                "shift": 0.5,
+            }.get(field.name)
             if not 0 <= value <= (1e3 if top is None else top):
                 raise UserError(
                     f"{where}.{field.name}: {value} is out of range; give 0 (off) to {top or 1e3:g}"
@@ -88,6 +97,42 @@ def recolor(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.
     matrix = (1 + contrast) * (1 + np.array(balance)[:, None] / 4) * matrix
     offset = 128 * (brightness - contrast)
     return cv2.transform(image, np.column_stack([matrix, np.full(3, offset)]))
+
+
+def degrade(image: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
+    """Make a picture worse as cheap cameras and the web do: low resolution, blur, motion, grain, JPEG.
+
+    Args:
+      image: (S, S, 3) uint8 RGB.
+      rng: numpy Generator.
+      share: how often each of the five happens, 0 to 1.
+
+    Returns:
+      (S, S, 3) uint8.
+    """
+    size = image.shape[1::-1]
+    low, soft, moved, grain, jpeg = rng.random(5) < share
+    if low:
+        small = tuple(max(8, int(s * rng.uniform(0.4, 0.9))) for s in size)
+        way_back = cv2.INTER_LINEAR if rng.random() < 0.7 else cv2.INTER_NEAREST
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, size, interpolation=way_back)
+    if soft:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2))
+    if moved:
+        angle, kernel = rng.uniform(0, np.pi), np.zeros((5, 5), np.float32)
+        for t in np.linspace(-1, 1, 9) * rng.uniform(0.5, 2):
+            x, y = np.round(2 + t * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+            kernel[y, x] += 1 / 9
+        image = cv2.filter2D(image, -1, kernel)
+    if grain:
+        noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(1, 12)
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if jpeg:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 96))]
+        written = cv2.imencode(".jpg", image, quality)[1]
+        image = cv2.imdecode(written, cv2.IMREAD_COLOR)  # type: ignore[assignment]  # ours to read
+    return image
 
 
 def occlude(image: np.ndarray, rng: np.random.Generator, points: np.ndarray) -> None:

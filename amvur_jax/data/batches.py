@@ -40,6 +40,7 @@ def train_batches(
     bad_frames: int = 100,
     process_index: int = 0,
     process_count: int = 1,
+    crop_scale: float = 1.0,
 ) -> TrainBatches:
     """Endless training batches, each epoch in a new order; batches may span two epochs.
 
@@ -58,6 +59,7 @@ def train_batches(
       strict: raise where a frame cannot be read; otherwise it is named in a warning and its sample
         is black with all has_* and joints_valid at 0.
       bad_frames: more of those in a row, of the ones that this process reads, are an error; 0 = never.
+      crop_scale: of make_sample.
       process_index, process_count: which share of each batch is this process's.
 
     Returns:
@@ -77,7 +79,7 @@ def train_batches(
         )
     if cache:
         mixture = mixture.map(lambda d: Cached(d, _CACHE_BYTES // max(1, workers)))
-    sample = _Sample(mixture.datasets, size, seed, augmentation, strict)
+    sample = _Sample(mixture.datasets, size, seed, augmentation, strict, crop_scale)
     # The position is counted before the slices, so it is that of the whole run.
     samples = mixture.order(seed).map_with_index(sample)
 
@@ -172,7 +174,7 @@ class TrainBatches:
 
 
 def evaluation_batches(
-    dataset: Dataset, size: int, batch_size: int, workers: int = 0
+    dataset: Dataset, size: int, batch_size: int, workers: int = 0, crop_scale: float = 1.0
 ) -> Iterator[dict[str, np.ndarray]]:
     """The whole dataset once, in its own order, without jitter.
 
@@ -190,7 +192,7 @@ def evaluation_batches(
       UserError: from next(), when a frame is missing or damaged.
     """
     count = math.ceil(len(dataset) / batch_size) * batch_size
-    samples = grain.MapDataset.range(count).map(_EvaluationSample(dataset, size))
+    samples = grain.MapDataset.range(count).map(_EvaluationSample(dataset, size, crop_scale))
     return _ahead(samples.batch(batch_size), workers)
 
 
@@ -204,16 +206,19 @@ class _Sample:
         seed: int,
         augmentation: Augmentation,
         strict: bool,
+        crop_scale: float,
     ) -> None:
         self._datasets, self._size, self._seed = datasets, size, seed
         self._augmentation, self._strict = augmentation, strict
+        self._crop_scale = crop_scale
 
     def __call__(self, position: int, place: tuple[int, int]) -> dict[str, Any]:
         source, i = place
         rng = np.random.default_rng((self._seed, position))
         try:
             frame = self._datasets[source].frame(i)
-            sample, unreadable = make_sample(frame, self._size, rng, self._augmentation), False
+            sample = make_sample(frame, self._size, rng, self._augmentation, self._crop_scale)
+            unreadable = False
         except UserError as error:
             if self._strict:
                 raise
@@ -223,12 +228,13 @@ class _Sample:
 
 
 class _EvaluationSample:
-    def __init__(self, dataset: Dataset, size: int) -> None:
-        self._dataset, self._size = dataset, size
+    def __init__(self, dataset: Dataset, size: int, crop_scale: float) -> None:
+        self._dataset, self._size, self._crop_scale = dataset, size, crop_scale
 
     def __call__(self, i: int) -> dict[str, Any]:
         last = len(self._dataset) - 1
-        values = make_sample(self._dataset.frame(min(i, last)), self._size)
+        frame = self._dataset.frame(min(i, last))
+        values = make_sample(frame, self._size, crop_scale=self._crop_scale)
         return values | {"valid": np.bool_(i <= last)}
 
 

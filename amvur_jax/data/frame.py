@@ -80,6 +80,7 @@ class Dataset(Protocol):
         camera frame, joints in the model's order with the fingertips of the official file; or None.
       reach: the Augmentation whose crops the stored pictures can show, or None where they are whole.
       left_out: how many frames of the official split it lacks.
+      endless: whether no frame comes twice, so that frames near one another share what they are made of.
     """
 
     @property
@@ -102,6 +103,9 @@ class Dataset(Protocol):
 
     @property
     def left_out(self) -> int: ...
+
+    @property
+    def endless(self) -> bool: ...
 
     def __len__(self) -> int: ...
 

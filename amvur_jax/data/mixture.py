@@ -36,7 +36,7 @@ class Mixture:
         """An endless grain.MapDataset of (source, frame), each source shuffled anew every epoch."""
         orders = [
             # (seed, source) in 32 bits: with one source the seed itself.
-            _range(source, len(dataset)).shuffle(seed=(seed + 0x9E3779B1 * source) % 2**32).repeat()
+            _order(source, dataset, (seed + 0x9E3779B1 * source) % 2**32)
             for source, dataset in enumerate(self.datasets)
         ]
         if len(orders) == 1:
@@ -77,8 +77,10 @@ def as_mixture(data: Dataset | Mixture) -> Mixture:
     return data if isinstance(data, Mixture) else Mixture((data,))
 
 
-def _range(source: int, count: int) -> grain.MapDataset:
-    return grain.MapDataset.range(count).map(_Place(source))
+def _order(source: int, dataset: Dataset, seed: int) -> grain.MapDataset:
+    places = grain.MapDataset.range(len(dataset)).map(_Place(source))
+    # What has no end is in no order already.
+    return (places if dataset.endless else places.shuffle(seed=seed)).repeat()
 
 
 @dataclasses.dataclass(frozen=True)

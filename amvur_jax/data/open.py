@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from amvur_jax.data.frame import Dataset
 from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.mixture import Mixture
+from amvur_jax.data.readers.photos import HANDS, Photos
 from amvur_jax.data.readers.records import SUMMARY, UNFINISHED, Records, read_summary
+from amvur_jax.data.synthetic import stream
 from amvur_jax.data.views import LABELS, Limited
 from amvur_jax.errors import UserError
 from mano_jax import HandModel
@@ -20,13 +22,17 @@ if TYPE_CHECKING:
 SPLITS = ("train", "evaluation")
 
 
-def open_dataset(root: str | Path, split: str = "train", hand: HandModel | None = None) -> Dataset:
+def open_dataset(
+    root: str | Path, split: str = "train", hand: HandModel | None = None, seed: int = 0
+) -> Dataset:
     """Open a split of the data set in a folder.
 
     Args:
-      root: the folder of an official HO-3D v2 or v3 or FreiHAND, or one that build_dataset.py made.
+      root: the folder of an official HO-3D v2 or v3 or FreiHAND, or one that build_dataset.py made; one of
+        photographs with hands.json (amvur_jax.data.readers.photos); or "stream": made-up hands without end.
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel that the labels are for; None = the embedded one.
+      seed: of the stream.
 
     Returns:
       The data set.
@@ -36,7 +42,11 @@ def open_dataset(root: str | Path, split: str = "train", hand: HandModel | None 
     """
     if split not in SPLITS:
         raise UserError(f"split={split!r}: a data set has the splits train and evaluation")
+    if str(root) == stream.ROOT:
+        return stream.Stream(split, hand, seed)
     root = Path(root)
+    if (root / HANDS).is_file():
+        return Photos(root, split, hand)
     if (root / SUMMARY).is_file():
         return Records(root, split, hand)
     if (root / UNFINISHED).is_file():
@@ -49,6 +59,10 @@ def open_dataset(root: str | Path, split: str = "train", hand: HandModel | None 
 
 def splits_of(root: str | Path) -> list[str]:
     """The splits that a folder of a data set has; both where there is none, for the error."""
+    if str(root) == stream.ROOT:
+        return list(SPLITS)
+    if (Path(root) / HANDS).is_file():
+        return ["train"]
     if (Path(root) / SUMMARY).is_file():
         return list(read_summary(Path(root))["splits"])
     readers = {layout.reader for layout in LAYOUTS.values()}
@@ -56,7 +70,7 @@ def splits_of(root: str | Path) -> list[str]:
     return here or list(SPLITS)
 
 
-def open_training(settings: ConfigDict, hand: HandModel | None = None) -> Mixture:
+def open_training(settings: ConfigDict, hand: HandModel | None = None, seed: int = 0) -> Mixture:
     """Open what a run trains on.
 
     Args:
@@ -73,7 +87,7 @@ def open_training(settings: ConfigDict, hand: HandModel | None = None) -> Mixtur
     entries = [_entry(entry) for entry in settings.mix] or [(settings.root, 1.0, "all")]
     datasets = []
     for root, _, labels in entries:
-        dataset = open_dataset(root, "train", hand)
+        dataset = open_dataset(root, "train", hand, seed)
         datasets.append(dataset if labels == "all" else Limited(dataset, labels))
     return Mixture(tuple(datasets), tuple(weight for _, weight, _ in entries))
 

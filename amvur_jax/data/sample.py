@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from amvur_jax.data.augment import STILL, Augmentation, draw_view, occlude, recolor
+from amvur_jax.data.augment import STILL, Augmentation, degrade, draw_view, occlude, recolor
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
+from amvur_jax.data.cutout import relay
 from amvur_jax.data.frame import Frame, project
 from amvur_jax.data.readers.kinematics import turned
 
@@ -22,6 +23,7 @@ def make_sample(
     size: int,
     rng: np.random.Generator | None = None,
     augmentation: Augmentation = _PLAIN,
+    crop_scale: float = 1.0,
 ) -> dict[str, Any]:
     """Crop a frame and express its labels in the crop.
 
@@ -34,6 +36,7 @@ def make_sample(
       size: side of the crop, pixels.
       rng: a numpy Generator that augments (training), or None (evaluation).
       augmentation: how much it does.
+      crop_scale: the crop's side, times the published one (config.model.crop_scale).
 
     Returns:
       image (S, S, 3) uint8 RGB; K (3, 3) intrinsics in crop pixels; crop (3, 3) the map from
@@ -51,6 +54,7 @@ def make_sample(
     if mirror:
         box = np.array([width - box[2], box[1], width - box[0], box[3]])
     centre, side, usable = crop_box(box, (width, height), rng, augmentation.jitter_px)
+    side = side * crop_scale
     usable = usable and (mirror or frame.side == "right")
     view = STILL if rng is None else draw_view(rng, augmentation)
     A = crop_matrix(centre + side * view.shift, side * view.scale, size, view.angle)
@@ -67,7 +71,10 @@ def make_sample(
         joints_px = np.full((21, 2), np.nan)
     labelled = frame.joints_cam is not None or frame.joints_px is not None
     valid = usable and bool(np.isfinite(joints_px).all())
-    image = crop_image(frame.image, A @ _shift(frame.origin), size)
+    picture = frame.image
+    if rng is not None and augmentation.background:
+        picture = _relaid(frame, rng, augmentation.background)
+    image = crop_image(picture, A @ _shift(frame.origin), size)
     if rng is not None:
         image = _change_pixels(image, rng, augmentation, joints_px if valid else None)
     arrays: dict[str, ArrayLike] = {
@@ -118,6 +125,12 @@ def _moved_mesh(frame: Frame, angle: float, mirror: bool) -> dict[str, np.ndarra
     return {"pose": pose, "trans": trans}
 
 
+def _relaid(frame: Frame, rng: np.random.Generator, share: float) -> np.ndarray:
+    if frame.joints_px is None or rng.random() >= share:
+        return frame.image
+    return relay(frame.image, rng, frame.joints_px - np.array(frame.origin))
+
+
 def _change_pixels(
     image: np.ndarray,
     rng: np.random.Generator,
@@ -128,7 +141,7 @@ def _change_pixels(
         image = recolor(image, rng, augmentation.color)
     if augmentation.occlusion and rng.random() < augmentation.occlusion and joints_px is not None:
         occlude(image, rng, joints_px)
-    return image
+    return degrade(image, rng, augmentation.degrade) if augmentation.degrade else image
 
 
 def _turn(angle: float) -> np.ndarray:

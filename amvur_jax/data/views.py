@@ -31,6 +31,7 @@ class View:
         self._dataset = dataset
         self.root, self.split, self.layout = dataset.root, dataset.split, dataset.layout
         self.reach, self.left_out = dataset.reach, dataset.left_out
+        self.endless = dataset.endless
 
     def __len__(self) -> int:
         return len(self._dataset)

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 import render
-from amvur_jax.data.synthetic.skin import TONES, vertex_colors
+from amvur_jax.data.synthetic.skin import TONES, skin_map, vertex_colors
 from amvur_jax.fitting.fit import NUM_BETAS, NUM_POSE, Parameters, Track, fitted_vertices
 from amvur_jax.fitting.rig import LIGHT, Observation, Rig, make_rig, observe
 from amvur_jax.pictures import draw
@@ -80,7 +80,7 @@ def make_trial(hand: HandModel, count: int, seed: int = 0, size: int = 64) -> Tr
     starts = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), drawn)
     posed = hand.with_shape(jnp.asarray(betas, jnp.float32)).with_pose(jnp.asarray(pose))
     vertices = posed.moved(rotation, jnp.asarray(shift, jnp.float32)).vertices
-    colors = jnp.asarray(vertex_colors(hand, TONES[1]))
+    colors = jnp.asarray(vertex_colors(skin_map(hand), TONES[1]))
     rig = make_rig(size)
     seen = observe(rig, vertices, hand.faces, colors, size)
     return Trial(hand, colors, rig, rotation, vertices, seen, starts, np.rad2deg(away))

@@ -13,11 +13,13 @@ from amvur_jax.models import cameras
 from amvur_jax.models.hrnet import HRNet, HRNetSize
 from amvur_jax.models.keypoints import KeypointHead
 from amvur_jax.models.layers import Rngs, linear
+from amvur_jax.models.pose_head import Keypoints, Turns
 from amvur_jax.models.prior import PriorNet, hand_pass
 from amvur_jax.models.spread import Spread, SpreadHead
 from amvur_jax.models.texture import vertex_features
 from amvur_jax.models.transformer import TokenBlock
 from mano_jax import HandModel
+from mano_jax.skeleton import skeleton
 
 Noise = Callable[[tuple[int, ...]], jax.Array]  # of a shape
 
@@ -27,6 +29,7 @@ class AmvurConfig:
     """What the network is made of; configs/default.py says what each field means."""
 
     image_size: int = 224
+    crop_scale: float = 1.0
     camera: str = "perspective"  # or "weak_perspective"
     published_quirks: bool = False
     fingertips: str = "ho3d"
@@ -43,6 +46,11 @@ class AmvurConfig:
     dropout: float = 0.1
     dtype: str = "float32"  # of backbone and attention; the rest is in float32
     keypoint_head: bool = False
+    pose_head: str = "published"
+    head_hidden: int = 512
+    pose_hidden: int = 512
+    pose_blocks: int = 2
+    keypoints: str = "map"
     spread_head: bool = False
     centred_heads: bool = False
     camera_init: tuple[float, ...] = (0.45, 0.1, 0.45, 0.0)
@@ -90,7 +98,8 @@ class Outputs(NamedTuple):
 
     camera: Gaussian of (B,4), or (B,3) with the weak-perspective camera. tsa_poses (B,16,3).
     jv_log_var (B,21+V,3). betas and pose_coefficients of the mean. joints_2d_map: (B,21,2) in [0,1]
-    read off the feature map, or None. spread: None without the head. texture: None where it was not
+    read off the feature map, and their depth_map (B,21), or None. turns: what the residual pose head
+    answered, or None with the published one. spread: None without the head. texture: None where it was not
     asked for.
     """
 
@@ -104,6 +113,8 @@ class Outputs(NamedTuple):
     joints_2d_map: jax.Array | None
     spread: Spread | None
     texture: Texture | None
+    depth_map: jax.Array | None = None
+    turns: Turns | None = None
 
     def answer(self, mode: str) -> Estimate:
         """The answer: a supervised network's posterior, a weakly supervised one's prior (as published)."""
@@ -119,6 +130,34 @@ def normal_noise(key: jax.Array) -> Noise:
     """A function shape -> standard normal array, a new one at each call of one trace."""
     count = iter(range(10**6))
     return lambda shape: jax.random.normal(jax.random.fold_in(key, next(count)), shape)
+
+
+def taken(
+    keypoints: Keypoints | None,
+    given: jax.Array | None,
+    on_map: tuple[jax.Array | None, jax.Array | None],
+) -> Keypoints:
+    """The Keypoints that the pose head sees: from outside, of the map, or of either as `given` (B,) says.
+
+    The map is not moved by what is made of it: it learns where the joints are.
+    """
+    xy, depth = on_map
+    if xy is None or depth is None:
+        if keypoints is None:
+            raise ValueError("keypoints: this network reads none off its map; they must be given")
+        return keypoints
+    one = jnp.ones(depth.shape)
+    stop = jax.lax.stop_gradient
+    read = Keypoints(stop(xy), stop(depth), one, one)
+    if keypoints is None:
+        return read
+    if given is None:
+        return keypoints
+
+    def either(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(given.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, b)
+
+    return jax.tree.map(either, keypoints, read)
 
 
 def template_tokens(hand: HandModel) -> jax.Array:
@@ -144,7 +183,8 @@ class Amvur(nnx.Module):
         features = config.backbone.features
         self.backbone = HRNet(config.backbone, rngs=rngs)
         if config.keypoint_head:
-            self.keypoints = KeypointHead(config.backbone.width, features, rngs=rngs)
+            depth = config.pose_head == "residual"
+            self.keypoints = KeypointHead(config.backbone.width, features, depth=depth, rngs=rngs)
         self.prior = PriorNet(config, rngs=rngs)
         inputs = (3 + features, *config.outputs[:-1])
         for i, (width, hidden, out) in enumerate(zip(inputs, config.hidden, config.outputs)):
@@ -188,6 +228,9 @@ class Amvur(nnx.Module):
         token_mask: jax.Array | None = None,
         paint: int | None = None,
         remat: bool = False,
+        keypoints: Keypoints | None = None,
+        given: jax.Array | None = None,
+        skeletons: Keypoints | None = None,
     ) -> Outputs:
         """Reconstruct the hand in a crop.
 
@@ -199,6 +242,9 @@ class Amvur(nnx.Module):
           noise: shape -> array, the eps of the samples.
           token_mask: (B,216,1), 1 = keep, or None.
           paint: how many samples, from the first, get a texture and are rendered; None for all.
+          keypoints: Keypoints from outside, for the residual pose head, or None for those of the map.
+          given: (B,) 0 or 1, the samples whose keypoints are taken from outside; None for all.
+          skeletons: more Keypoints, of no picture, that the residual pose head answers too.
           remat: compute the backbone's activations again for the gradient, in place of keeping them.
         Returns:
           Outputs.
@@ -206,22 +252,37 @@ class Amvur(nnx.Module):
         config = self.config
         encoder_key, texture_key = (None, None) if key is None else jax.random.split(key)
         g, maps = self.backbone(image.astype(config.dtype), train, remat)
-        joints_2d_map = None
+        joints_2d_map, depth_map = None, None
         if config.keypoint_head:
-            joints_2d_map, feature = self.keypoints(maps[0])
+            joints_2d_map, depth_map, feature = self.keypoints(maps[0])
             g = g + feature
         regressor = hand.joint_regressor_21(config.regressor_tips)
 
         # prior
         heads = self.prior
-        translation, scale = heads.translation(g), heads.scale(g)[:, None]
-        rotation = heads.rotation(g)
-        n = config.pose_components
+        scale, n = heads.scale(g)[:, None], config.pose_components
         mean_part, log_var_part = jnp.split(heads.pose(g), 2, -1)
-        betas = mean_part[:, n:] if config.predict_shape else None
+        turns, weak = None, None
+        if config.pose_head == "residual":
+            on_map = (joints_2d_map, depth_map)
+            seen = taken(keypoints, given, on_map)
+            turns = self.lift(g, seen, skeletons, hand)
+            rotation, coefficients, betas, translation = (x[-1, : len(g)] for x in turns.pose)
+            mean_part = jnp.concatenate([coefficients, betas], -1)
+            points, pose = hand_pass(hand, rotation, coefficients, betas)
+            if config.camera == "perspective":
+                jv_mu = translation[:, None] + points
+            else:  # the hand on its wrist, and the camera that sees it where the joints are
+                wrist = points[:, :1]
+                jv_mu = points - wrist
+                at = translation + wrist[:, 0]
+                weak = jnp.concatenate([2 * turns.camera[: len(g), :1] / at[:, 2:], at[:, :2]], -1)
+        else:
+            translation, rotation = heads.translation(g), heads.rotation(g)
+            shape = mean_part[:, n:] if config.predict_shape else None
+            points, pose = hand_pass(hand, rotation, mean_part[:, :n], shape)
+            jv_mu = translation[:, None] + jnp.abs(scale) * points
         betas_log_var = log_var_part[:, n:] if config.predict_shape else None
-        points, pose = hand_pass(hand, rotation, mean_part[:, :n], betas)
-        jv_mu = translation[:, None] + jnp.abs(scale) * points
         points, _ = hand_pass(hand, rotation, log_var_part[:, :n], betas_log_var)
         jv_log_var = jnp.log(scale**2) + points
         step_3d = heads.step_3d(jv_log_var.reshape(len(g), -1))
@@ -244,7 +305,7 @@ class Amvur(nnx.Module):
         up_log_var = up_log_var + self.upsample_log_var.bias[...][:, None]
         posterior = with_joints(up_mu, up_log_var)
 
-        camera, prior_2d, posterior_2d = self.see(g, prior[0], posterior[0], noise)
+        camera, prior_2d, posterior_2d = self.see(g, prior[0], posterior[0], noise, weak)
         outputs = Outputs(
             camera=camera,
             prior=Estimate(*prior, prior_2d),
@@ -254,6 +315,8 @@ class Amvur(nnx.Module):
             betas=mean_part[:, n:],
             pose_coefficients=mean_part[:, :n],
             joints_2d_map=joints_2d_map,
+            depth_map=depth_map,
+            turns=turns,
             spread=self.spread(g, hand) if config.spread_head else None,
             texture=None,
         )
@@ -264,6 +327,30 @@ class Amvur(nnx.Module):
             texture = self.texture_and_render(maps, vertices, view, hand, texture_key)
             outputs = outputs._replace(texture=texture)
         return outputs
+
+    def lift(
+        self, g: jax.Array, seen: Keypoints, skeletons: Keypoints | None, hand: HandModel
+    ) -> Turns:
+        """The residual pose head's answers for g (B,features) and `seen`, and for `skeletons` behind them."""
+        camera = jax.lax.stop_gradient(self.lifting_camera(g))
+        has_feature = jnp.ones(len(g))
+        if skeletons is not None:
+            more = len(skeletons.depth)
+            seen = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), seen, skeletons)
+            g, has_feature = (
+                jnp.concatenate([x, jnp.zeros((more, *x.shape[1:]))]) for x in (g, has_feature)
+            )
+            usual = jnp.asarray(self.config.camera_init) * 2
+            camera = jnp.concatenate([camera, jnp.broadcast_to(usual, (more, 4))])
+        bones = skeleton(hand, self.config.fingertips)
+        return self.prior.residual(seen, g, has_feature, camera, bones)
+
+    def lifting_camera(self, g: jax.Array) -> jax.Array:
+        """The perspective camera (B,4) = fx, cx, fy, cy in crops' sides of the residual pose head."""
+        if self.config.camera == "perspective":
+            return jnp.abs(self.prior.camera(g)) * 2
+        usual = cameras.FOCAL_224 / 224
+        return jnp.broadcast_to(jnp.array([usual, 0.5, usual, 0.5]), (len(g), 4))
 
     @staticmethod
     def sample(mu: jax.Array, log_var: jax.Array, step: jax.Array, noise: Noise) -> Gaussian:
@@ -290,9 +377,17 @@ class Amvur(nnx.Module):
         return x, log_var  # type: ignore[return-value]  # the last block has it
 
     def see(
-        self, g: jax.Array, prior: Gaussian, posterior: Gaussian, noise: Noise
+        self,
+        g: jax.Array,
+        prior: Gaussian,
+        posterior: Gaussian,
+        noise: Noise,
+        weak: jax.Array | None = None,
     ) -> tuple[Gaussian | jax.Array, Gaussian, Gaussian]:
-        """The camera, and the 2D joints of the prior and the posterior joints (Gaussians)."""
+        """The camera, and the 2D joints of the prior and the posterior joints (Gaussians).
+
+        weak: (B,3) the weak-perspective camera where it is no head's, else None.
+        """
         config, heads, quirks = self.config, self.prior, self.config.published_quirks
         size = config.image_size
         camera: Gaussian | jax.Array
@@ -315,7 +410,7 @@ class Amvur(nnx.Module):
 
             prior_log_var = project_log_var(prior)
         else:
-            camera = heads.weak_camera(g)
+            camera = heads.weak_camera(g) if weak is None else weak
 
             def project_mu(joints: Gaussian) -> jax.Array:
                 return cameras.project_weak(joints.mu, camera)

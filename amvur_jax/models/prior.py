@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from amvur_jax.models.layers import Rngs, linear
+from amvur_jax.models.pose_head import PoseHead
 from mano_jax import HandModel
 from mano_jax.rotations import rotation_matrix
 from mano_jax.topology import MODEL_TO_MANO21
@@ -54,18 +56,33 @@ class PriorNet(nnx.Module):
         pose = 2 * (config.pose_components + 10)
         small = 0.001 if config.centred_heads else None
         step = config.step_init
-        self.rotation = Head(g, 3, std=small, rngs=rngs)
-        self.pose = Head(g, pose, std=small, rngs=rngs)
-        self.scale = Head(g, 1, std=0.001, bias=[0.95], rngs=rngs)
-        self.translation = Head(g, 3, std=0.001, bias=[0.0, 0.0, 0.65], rngs=rngs)
-        self.camera = Head(g, 4, std=0.001, bias=config.camera_init, rngs=rngs)
-        self.camera_log_var = Head(g, 4, std=small, rngs=rngs)
-        self.weak_camera = Head(g, 3, std=small, bias=config.weak_camera_init, rngs=rngs)
-        self.weak_camera_log_var = Head(g, 3, std=small, rngs=rngs)
+        head = functools.partial(Head, g, hidden=config.head_hidden, rngs=rngs)
+        published = config.pose_head == "published"
+        if published:
+            self.rotation = head(3, std=small)
+        self.pose = head(pose, std=small)
+        self.scale = head(1, std=0.001, bias=[0.95])
+        if published:
+            self.translation = head(3, std=0.001, bias=[0.0, 0.0, 0.65])
+        self.camera = head(4, std=0.001, bias=config.camera_init)
+        self.camera_log_var = head(4, std=small)
+        if published:
+            self.weak_camera = head(3, std=small, bias=config.weak_camera_init)
+            self.weak_camera_log_var = head(3, std=small)
+        else:
+            self.residual = PoseHead(
+                g,
+                config.pose_components,
+                hidden=config.pose_hidden,
+                blocks=config.pose_blocks,
+                rngs=rngs,
+            )
         step_init: dict[str, Any] = {} if step is None else {"std": 1e-6, "bias": [step]}
         one = {} if step is None else {"kernel_init": nnx.initializers.normal(1e-6)}
         bias = None if step is None else constant([step])
-        self.step_3d = Head((21 + config.vertices) * 3, 1, rngs=rngs, **step_init)
+        self.step_3d = Head(
+            (21 + config.vertices) * 3, 1, hidden=config.head_hidden, rngs=rngs, **step_init
+        )
         self.step_2d = linear(21 * 2, 1, rngs=rngs, bias_init=bias, **one)
         self.step_camera = linear(4, 1, rngs=rngs, bias_init=bias, **one)
 
@@ -79,7 +96,7 @@ def hand_pass(
 
     Args:
       hand: mano_jax.HandModel.
-      rotation: (B,3) axis-angle of the whole hand.
+      rotation: (B,3) axis-angle of the whole hand, or (B,3,3).
       coefficients: (B,n) pose coefficients on top of the mean pose.
       betas: (B,10) or None for the mean shape.
     Returns:
@@ -90,6 +107,7 @@ def hand_pass(
     root = jnp.broadcast_to(jnp.array([jnp.pi, 0.0, 0.0]), fingers[..., :1, :].shape)
     pose = jnp.concatenate([root, fingers], -2)
     posed = hand.with_shape(betas).with_pose(pose)
-    posed = posed.moved(rotation_matrix(rotation))
+    matrix = rotation if rotation.ndim == 3 else rotation_matrix(rotation)
+    posed = posed.moved(matrix)
     joints = posed.joints_21("freihand")[..., MODEL_TO_MANO21, :]
     return jnp.concatenate([joints, posed.vertices], -2), pose

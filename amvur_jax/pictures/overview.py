@@ -26,8 +26,9 @@ def overview(predictor: Predictor, dataset: Dataset, count: int = 6) -> np.ndarr
       (H,W,3) uint8.
     """
     chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
-    samples = [make_sample(dataset.frame(int(i)), predictor.size) for i in chosen]
-    sharp = [make_sample(dataset.frame(int(i)), draw.PANEL) for i in chosen]
+    frames, scale = [dataset.frame(int(i)) for i in chosen], predictor.crop_scale
+    samples = [make_sample(frame, predictor.size, crop_scale=scale) for frame in frames]
+    sharp = [make_sample(frame, draw.PANEL, crop_scale=scale) for frame in frames]
     images = np.stack([s["image"] for s in samples])
     outputs = jax.device_get(predictor(images))
     rows = []

@@ -135,7 +135,7 @@ def pictures(
 ) -> dict[str, np.ndarray]:
     """{caption: (224,224,3) uint8} of one frame: the crop, the true mesh, the predicted one, its sigma."""
     i, size, faces = int(record["index"]), draw.PANEL, predictor.hand.faces
-    sample = make_sample(dataset.frame(i), size)
+    sample = make_sample(dataset.frame(i), size, crop_scale=predictor.crop_scale)
     crop, K = sample["image"], sample["K"]
     joints, vertices = (
         points[i]

@@ -26,6 +26,51 @@ def keypoint_2d(
     return labelled_mean(valid[..., None] * penalty(pred - target, norm), None, count)
 
 
+# How the residual pose head's answers, each better than the one before, share the weight of their terms.
+TURN_WEIGHTS = (0.2, 0.3, 0.5)
+
+
+def of_turns(values: jax.Array) -> jax.Array:
+    """The weighted sum over the turns of (T,...), with the turns last: (...)."""
+    weights = jnp.asarray(TURN_WEIGHTS[-len(values) :])
+    return jnp.tensordot(weights / weights.sum(), values, 1)
+
+
+def pose_head(
+    joints: jax.Array,
+    rotation: jax.Array,
+    camera: jax.Array,
+    target: jax.Array,
+    target_2d: jax.Array,
+    target_rotation: jax.Array,
+    valid: jax.Array,
+    has_3d: jax.Array,
+    has_mesh: jax.Array,
+    counts: tuple[jax.Array | None, jax.Array | None, jax.Array | None] = (None, None, None),
+) -> dict[str, jax.Array]:
+    """The residual pose head's own terms, absolute differences, over its T turns.
+
+    pose_joints: wrist-relative, in decimetres; pose_2d: of the crop's side, as seen by the camera that the
+    head was told; pose_rotation: of the entries of the wrist's rotation.
+
+    Args:
+      joints: (T,B,21,3) m; rotation: (T,B,3,3); camera: (B,4) fx, cx, fy, cy in crops' sides.
+      target: (B,21,3) m; target_2d: (B,21,2) of the crop; target_rotation: (B,3,3).
+      valid: (B,21); has_3d, has_mesh: (B,).
+      counts: of samples, of joint labels and of mesh labels, as `count` elsewhere.
+    """
+    samples, labelled, meshes = counts
+    seen = joints[..., :2] / joints[..., 2:] * camera[:, None, ::2] + camera[:, None, 1::2]
+    off_2d = of_turns(jnp.abs(seen - target_2d)) * valid[..., None]
+    off = of_turns(jnp.abs(wrist_relative(joints) - wrist_relative(target))) * valid[..., None]
+    turned = of_turns(jnp.abs(rotation - target_rotation))
+    return {
+        "pose_joints": 10 * labelled_mean(off, has_3d, labelled),
+        "pose_2d": labelled_mean(off_2d, None, samples),
+        "pose_rotation": labelled_mean(turned, has_mesh, meshes),
+    }
+
+
 def wrist_relative(joints: jax.Array) -> jax.Array:
     """(...,J,3) minus joint 0, the wrist."""
     return joints - joints[..., :1, :]

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from amvur_jax.models import cameras
-from amvur_jax.models.amvur import Outputs
+from amvur_jax.models.amvur import Estimate, Gaussian, Outputs
+from amvur_jax.models.spread import Spread
 from amvur_jax.training import losses
+from amvur_jax.training.skeletons import Labels, relative_depth
 from mano_jax import HandModel
+from mano_jax.rotations import rotation_matrix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,8 @@ class LossConfig:
     keypoint_map: float = 0.0
     coefficients: float = 0.0
     nll: float = 0.0
+    pose: float = 0.0
+    use_3d: bool = False
 
 
 class Counts(NamedTuple):
@@ -46,6 +51,11 @@ class Counts(NamedTuple):
     meshes: jax.Array
     labels: jax.Array
     drawn: jax.Array
+
+
+def without_3d(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """The batch as if it had no 3D labels."""
+    return dict(batch) | {name: jnp.zeros_like(batch[name]) for name in ("has_3d", "has_mesh")}
 
 
 def count_labels(batch: Mapping[str, jax.Array], mode: str, paint: int | None = None) -> Counts:
@@ -157,19 +167,17 @@ def weak_terms(
     return data, kl
 
 
-def supervised_nll(
-    outputs: Outputs,
+def nll_3d(
+    estimate: Estimate,
+    spread: Spread,
     batch: Mapping[str, jax.Array],
-    regressor: jax.Array,
     hand: HandModel,
-    size: int,
     counts: Counts,
 ) -> jax.Array:
-    """The spread head's likelihood of the posterior's wrist-relative joints and vertices."""
-    q = outputs.posterior
-    spread: Any = outputs.spread  # with the head, without which there is no config.nll
-    joints = losses.wrist_relative(q.joints.mu) - losses.wrist_relative(batch["joints_cam"])
-    vertices = q.vertices.mu - q.joints.mu[:, :1] - vertex_labels(hand, batch)
+    """The spread head's likelihood of an estimate's wrist-relative joints and vertices, where labelled."""
+    estimate = jax.lax.stop_gradient(estimate)
+    joints = losses.wrist_relative(estimate.joints.mu) - losses.wrist_relative(batch["joints_cam"])
+    vertices = estimate.vertices.mu - estimate.joints.mu[:, :1] - vertex_labels(hand, batch)
 
     def nll(
         difference: jax.Array, log_var: jax.Array, weights: jax.Array, count: jax.Array
@@ -184,6 +192,19 @@ def supervised_nll(
     )
 
 
+def supervised_nll(
+    outputs: Outputs,
+    batch: Mapping[str, jax.Array],
+    regressor: jax.Array,
+    hand: HandModel,
+    size: int,
+    counts: Counts,
+) -> jax.Array:
+    """The spread head's likelihood of the posterior."""
+    spread: Any = outputs.spread  # with the head, without which there is no config.nll
+    return nll_3d(outputs.posterior, spread, batch, hand, counts)
+
+
 def weak_nll(
     outputs: Outputs,
     batch: Mapping[str, jax.Array],
@@ -192,7 +213,10 @@ def weak_nll(
     size: int,
     counts: Counts,
 ) -> jax.Array:
-    """The spread head's likelihood of the prior's wrist-relative 2D joints, its variance projected."""
+    """The spread head's likelihood of the prior: in 3D where that is labelled, else of its 2D joints.
+
+    In 2D the joints are wrist-relative and their variance projected.
+    """
     camera: Any = outputs.camera  # a Gaussian: it is perspective
     spread: Any = outputs.spread  # with the head, without which there is no config.nll
     joints = jax.lax.stop_gradient(outputs.prior.joints.mu)
@@ -201,8 +225,60 @@ def weak_nll(
     log_var = jnp.broadcast_to(spread.joints[..., None], joints.shape)
     log_var = cameras.project_log_var(joints, log_var, K) - 2 * jnp.log(size)
     difference = losses.wrist_relative(projected) - losses.wrist_relative(batch["joints_2d"])
-    valid = jnp.broadcast_to(batch["joints_valid"][..., None], difference.shape)
-    return losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:], 2 * counts.labels)
+    valid = batch["joints_valid"] * (1 - batch["has_3d"][:, None])
+    valid = jnp.broadcast_to(valid[..., None], difference.shape)
+    flat = losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:], 2 * counts.labels)
+    return flat + nll_3d(outputs.prior, spread, batch, hand, counts)
+
+
+def pose_terms(
+    outputs: Outputs,
+    batch: Mapping[str, jax.Array],
+    size: int,
+    counts: Counts,
+    skeletons: Labels | None,
+) -> dict[str, jax.Array]:
+    """The residual pose head's terms for the pictures, and those for the skeletons behind them."""
+    turns: Any = outputs.turns  # with the head, without which the term has no weight
+    pictures = len(batch["pose"])
+
+    def part(start: int | None, end: int | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return (
+            turns.joints[:, start:end],
+            turns.pose.rotation[:, start:end],
+            turns.camera[start:end],
+        )
+
+    # The head turns a hand whose own root is at (pi, 0, 0).
+    root = jnp.diag(jnp.array([1.0, -1.0, -1.0]))
+    terms = losses.pose_head(
+        *part(None, pictures),
+        batch["joints_cam"],
+        batch["joints_2d"],
+        rotation_matrix(batch["pose"][:, :3]) @ root,
+        batch["joints_valid"],
+        batch["has_3d"],
+        batch["has_mesh"],
+        (counts.samples, counts.joints, counts.meshes),
+    )
+    if isinstance(outputs.camera, Gaussian):  # a perspective one, which is no answer of the head's
+        true_camera = cameras.camera_from_intrinsics(batch["K"], size)
+        off = jnp.abs(outputs.camera.mu - true_camera)
+        terms["pose_camera"] = losses.labelled_mean(off, batch["has_3d"], counts.joints)
+    if skeletons is None:
+        return terms
+    one = jnp.ones(len(skeletons.depth))
+    more = losses.pose_head(
+        *part(pictures, None),
+        skeletons.joints,
+        skeletons.xy,
+        skeletons.rotation,
+        jnp.ones_like(skeletons.depth),
+        one,
+        one,
+    )
+    share = pictures / counts.samples
+    return terms | {f"skeleton_{name}": share * value for name, value in more.items()}
 
 
 TERMS = {"supervised": supervised_terms, "weak": weak_terms}
@@ -218,6 +294,7 @@ def objective(
     config: LossConfig,
     size: int,
     counts: Counts | None = None,
+    skeletons: Labels | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The total loss and its terms.
 
@@ -232,6 +309,7 @@ def objective(
       counts: Counts of the whole batch that these samples are a part of, or None where they are all of it.
         The parts' losses then add up to the batch's; of the photometric one, which is a mean over the pixels
         that the mesh covers, each part gives its own mean times its share of the images.
+      skeletons: Labels of the skeletons that the residual pose head answered, or None.
     Returns:
       total (scalar), {term: unweighted value}.
     """
@@ -240,6 +318,8 @@ def objective(
         counts = count_labels(batch, config.mode, drawn)
     seen = batch["has_image"], counts.images
     data, kl = TERMS[config.mode](outputs, batch, regressor, hand, config, size, counts)
+    if not config.kl:
+        kl = {}  # nor is the posterior computed
     terms = {**data, **kl, "tsa_pose": losses.tsa_pose(outputs.tsa_poses, *seen)}
     total = sum(data.values()) + config.kl * sum(kl.values()) + config.tsa_pose * terms["tsa_pose"]
     if config.keypoint_map:
@@ -248,6 +328,15 @@ def objective(
             on_map, batch["joints_2d"], batch["joints_valid"], "l1", counts.samples
         )
         total = total + config.keypoint_map * terms["keypoint_map"]
+        if outputs.depth_map is not None:
+            depth = relative_depth(batch["joints_cam"], batch["K"][:, 0, 0] / size)
+            off = jnp.abs(outputs.depth_map - depth) * batch["joints_valid"]
+            terms["depth_map"] = losses.labelled_mean(off, batch["has_3d"], counts.joints)
+            total = total + config.keypoint_map * terms["depth_map"]
+    if config.pose:
+        pose = pose_terms(outputs, batch, size, counts, skeletons)
+        terms |= pose
+        total = total + config.pose * sum(pose.values())
     if config.coefficients:
         terms["coefficients"] = losses.labelled_mean(
             outputs.pose_coefficients**2, *seen

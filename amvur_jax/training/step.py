@@ -12,10 +12,19 @@ from ml_collections import ConfigDict
 from amvur_jax.models.amvur import normal_noise
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import Network
+from amvur_jax.models.pose_head import Keypoints
 from amvur_jax.runtime import devices
-from amvur_jax.training.objective import Counts, LossConfig, count_labels, objective
+from amvur_jax.training.objective import Counts, LossConfig, count_labels, objective, without_3d
 from amvur_jax.training.optimizer import global_norm, learning_rate, moving_average
+from amvur_jax.training.skeletons import (
+    Labels,
+    disturbed,
+    draw_skeletons,
+    pose_bank,
+    relative_depth,
+)
 from mano_jax import HandModel
+from mano_jax.skeleton import skeleton
 
 _Tree = TypeVar("_Tree")
 
@@ -92,6 +101,29 @@ def make_step(
     rate = learning_rate(settings)
     parts = settings.accumulate
 
+    source = network.config.keypoints if network.config.pose_head == "residual" else "map"
+    bones = skeleton(hand, network.config.fingertips)
+    bank = pose_bank() if settings.skeletons else None
+
+    def exercise(
+        key: jax.Array, batch: Mapping[str, jax.Array]
+    ) -> tuple[Keypoints | None, jax.Array | None, Labels | None, Keypoints | None]:
+        """Keypoints from outside and which samples get them; skeletons, true and as they are given."""
+        keys = jax.random.split(key, 4)
+        keypoints, given, labels, skeletons = None, None, None, None
+        if source != "map":
+            depth = relative_depth(batch["joints_cam"], batch["K"][:, 0, 0] / size)
+            valid = batch["joints_valid"]
+            keypoints = disturbed(keys[0], batch["joints_2d"], depth, valid, batch["has_3d"])
+            if source == "either":
+                given = 1.0 * jax.random.bernoulli(keys[1], 0.5, (len(valid),)) * valid[:, 0]
+        if bank is not None:
+            count = settings.skeletons * len(batch["image"])
+            labels = draw_skeletons(keys[2], bank, bones, count)
+            one = jnp.ones_like(labels.depth)
+            skeletons = disturbed(keys[3], labels.xy, labels.depth, one, one[:, 0])
+        return keypoints, given, labels, skeletons
+
     def loss_of(
         params: dict,
         stats: dict,
@@ -101,6 +133,7 @@ def make_step(
         counts: Counts | None,
     ) -> tuple[jax.Array, tuple[dict, dict[str, jax.Array]]]:
         noise_key, dropout_key = jax.random.split(key)
+        keypoints, given, labels, skeletons = exercise(jax.random.fold_in(key, 2), batch)
         image = normalize(batch["image"])
         outputs, stats = network.apply(
             {"params": params, "batch_stats": stats},
@@ -112,8 +145,11 @@ def make_step(
             noise=normal_noise(noise_key),
             paint=paint,
             remat=settings.remat,
+            keypoints=keypoints,
+            given=given,
+            skeletons=skeletons,
         )
-        total, terms = objective(outputs, batch, image, regressor, hand, loss, size, counts)
+        total, terms = objective(outputs, batch, image, regressor, hand, loss, size, counts, labels)
         return total, (stats, {"total": total, **terms})
 
     gradient_of = jax.grad(loss_of, has_aux=True)
@@ -162,6 +198,8 @@ def make_step(
     def train_step(
         state: dict, batch: Mapping[str, jax.Array], paint: int | None
     ) -> tuple[dict, dict]:
+        if loss.mode == "weak" and not loss.use_3d:
+            batch = without_3d(batch)
         step, model = state["step"], state["model"]
         key = jax.random.fold_in(root_key, step)
         compute = whole if parts == 1 else in_parts

@@ -103,6 +103,7 @@ class Validator:
         self._joints, self._vertices = dataset.ground_truth
         self._frames = Subset(dataset, config.eval.samples)
         self._size, self._workers = network.config.image_size, config.data.workers
+        self._crop_scale = network.config.crop_scale
         self._batch_size = min(config.eval.batch_size, len(self._frames))
         self._step = jax.jit(functools.partial(_step, network, config.loss.mode, self._dataset))
         self._hand = hand
@@ -111,7 +112,7 @@ class Validator:
         """The scores of {"params", "batch_stats"}: the keys of scores.json."""
         sums = None
         for batch in evaluation_batches(
-            self._frames, self._size, self._batch_size, workers=self._workers
+            self._frames, self._size, self._batch_size, self._workers, self._crop_scale
         ):
             i = batch["index"]
             arrays = {name: batch[name] for name in ("image", "valid", "wrist_cam")}

@@ -43,7 +43,7 @@ class FreiHAND(Holder):
     """
 
     layout = "freihand"
-    reach, left_out = None, 0
+    reach, left_out, endless = None, 0, False
 
     @staticmethod
     def mark(root: Path, split: str) -> Path:

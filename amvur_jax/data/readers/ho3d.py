@@ -46,7 +46,7 @@ class HO3D(ground_truth.Holder):
       UserError: a file or folder of the dataset is missing or malformed.
     """
 
-    reach, left_out = None, 0
+    reach, left_out, endless = None, 0, False
 
     @staticmethod
     def mark(root: Path, split: str) -> Path:

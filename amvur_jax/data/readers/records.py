@@ -222,6 +222,8 @@ class Records(Holder):
             return None
         return tuple(np.load(path, allow_pickle=False) for path in paths)
 
+    endless = False
+
     @property
     def left_out(self) -> int:
         """How many frames of the official split building skipped; report.json names them."""

@@ -14,6 +14,7 @@ from amvur_jax.data.synthetic.skin import (
     forearm_faces,
     forearm_vertices,
     nail_weight,
+    skin_map,
     vertex_colors,
     wrist_loop,
 )
@@ -50,6 +51,7 @@ class Painter:
         self._material = np.repeat(
             np.arange(2 + NUM_SOLIDS), [self.num_hand, num_arm] + [NUM_VERTICES] * NUM_SOLIDS
         )
+        self._skin_map = skin_map(hand)
         nails = find_nails(hand)
         self._nails = tuple(jnp.asarray(a) for a in (nails.centres, nails.axes, nails.radii))
 
@@ -58,7 +60,7 @@ class Painter:
         faces = [self._hand_faces]
         faces += [o.solid.faces + s for o, s in zip(sequence.objects, self._solid_starts)]
         num_arm = self._solid_starts[0] - self.num_hand
-        skin = vertex_colors(self.hand, sequence.tone)
+        skin = vertex_colors(self._skin_map, sequence.tone)
         arm = np.tile(sequence.sleeve_color, (num_arm, 1))
         if not sequence.sleeve:
             # A bare arm goes on in the wrist's own colours.

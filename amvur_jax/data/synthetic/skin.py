@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,30 +36,43 @@ def sample_tone(rng: np.random.Generator) -> np.ndarray:
     return np.clip(tone * rng.normal(1.0, 0.03, 3), 0.05, 1.0)
 
 
-def vertex_colors(hand: HandModel, tone: np.ndarray) -> np.ndarray:
-    """Colours of the hand's vertices: a light palm, red knuckles and fingertips.
+class SkinMap(NamedTuple):
+    """How much of what colours the skin there is at each vertex of a hand: (V, 1) each, in [0, 1]."""
 
-    Args:
-      hand: a mano_jax.HandModel.
-      tone: (3,) sRGB.
+    palm: np.ndarray
+    knuckle: np.ndarray
+    tip: np.ndarray
 
-    Returns:
-      (V, 3) float32.
-    """
+
+def skin_map(hand: HandModel) -> SkinMap:
+    """The SkinMap of a hand: its palm, the backs of its knuckles, its fingertips."""
     vertices = np.asarray(hand.v_template)
     joints = np.asarray(hand.joint_regressor) @ vertices
     normals = np.asarray(vertex_normals(hand.v_template, hand.faces))
     # MANO's palm looks to -y.
     palm = 1 / (1 + np.exp(6 * normals[:, 1] - 0.5))
-    darkness = 1 - tone.mean()
-    lighter = tone + (np.array([0.96, 0.78, 0.70]) - tone) * (0.25 + 0.5 * darkness)
-    colors = tone + palm[:, None] * 0.8 * (lighter - tone)
     distance = np.linalg.norm(vertices[:, None] - joints[None, 1:], axis=-1).min(axis=1)
     knuckle = np.exp(-((distance / 0.011) ** 2)) * (1 - palm)
-    colors *= 1 - knuckle[:, None] * np.array([0.07, 0.16, 0.16])
     tips = vertices[list(FINGERTIPS["ho3d"])]
     reach = np.linalg.norm(vertices[:, None] - tips[None], axis=-1).min(axis=1)
-    colors *= 1 - np.exp(-((reach / 0.014) ** 2))[:, None] * np.array([-0.02, 0.10, 0.10])
+    return SkinMap(palm[:, None], knuckle[:, None], np.exp(-((reach / 0.014) ** 2))[:, None])
+
+
+def vertex_colors(skin: SkinMap, tone: np.ndarray) -> np.ndarray:
+    """Colours of a hand's vertices: a light palm, red knuckles and fingertips.
+
+    Args:
+      skin: of `skin_map`.
+      tone: (3,) sRGB.
+
+    Returns:
+      (V, 3) float32.
+    """
+    darkness = 1 - tone.mean()
+    lighter = tone + (np.array([0.96, 0.78, 0.70]) - tone) * (0.25 + 0.5 * darkness)
+    colors = tone + skin.palm * 0.8 * (lighter - tone)
+    colors *= 1 - skin.knuckle * np.array([0.07, 0.16, 0.16])
+    colors *= 1 - skin.tip * np.array([-0.02, 0.10, 0.10])
     return np.clip(colors, 0, 1).astype(np.float32)
 
 
@@ -162,7 +176,7 @@ def forearm_vertices(
     axis: np.ndarray,
     length: float = 0.42,
     swell: float = 1.6,
-    sleeve: float = 0.0,
+    sleeve: float | np.ndarray = 0.0,
 ) -> np.ndarray:
     """Rings of the forearm, for a batch of posed hands.
 
@@ -171,7 +185,7 @@ def forearm_vertices(
       axis: (..., 3) unit vector from the hand along the arm.
       length: of the forearm, m.
       swell: how much wider its far end is.
-      sleeve: thickness of the cloth on it, relative to the wrist's radius.
+      sleeve: thickness of the cloth on it, relative to the wrist's radius; a number or (..., 1, 1).
 
     Returns:
       (..., RINGS * L, 3).

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from trees import CAMERA
 
-from amvur_jax.data.augment import Augmentation, occlude, recolor
+from amvur_jax.data.augment import Augmentation, degrade, occlude, recolor
 from amvur_jax.data.frame import Frame, project
 from amvur_jax.data.sample import make_sample
 from mano_jax import load_hand
@@ -176,3 +176,18 @@ def test_a_patch_covers_a_part_about_a_joint_and_nothing_else():
         shares.append(len(rows) / SIZE**2)
         assert np.hypot(columns.mean() - 100, rows.mean() - 60) < 0.25 * SIZE
     assert 0.01 < np.mean(shares) < 0.1
+
+
+def test_degrading_takes_detail_and_keeps_the_picture():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64]
+    image = np.stack([128 + 60 * np.sin(x / 3), 128 + 60 * np.cos(y / 4), 0 * x + 90], -1)
+    image = image.astype(np.uint8)
+    np.testing.assert_array_equal(degrade(image, rng, 0.0), image)
+    for seed in range(20):
+        worse = degrade(image, np.random.default_rng(seed), 1.0)
+        assert worse.shape == image.shape and worse.dtype == np.uint8
+        np.testing.assert_allclose(worse.mean((0, 1)), image.mean((0, 1)), atol=8)
+        again = degrade(image, np.random.default_rng(seed), 1.0)
+        np.testing.assert_array_equal(worse, again)
+        assert np.abs(worse.astype(int) - image).mean() > 1

@@ -35,6 +35,8 @@ def open_mix(*entries):
 class Frames:
     """As much of a data set as the order needs; Grain's shuffle is slow for a handful of frames."""
 
+    endless = False
+
     def __init__(self, count):
         self.count = count
 

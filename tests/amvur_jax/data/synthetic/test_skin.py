@@ -13,7 +13,7 @@ def test_palms_are_lighter_than_backs_and_more_so_in_dark_skin():
     normals_up = np.asarray(skin.vertex_normals(hand.v_template, hand.faces))[:, 1]
     ratio = []
     for tone in (skin.TONES[0], skin.TONES[-1]):
-        colors = skin.vertex_colors(hand, tone)
+        colors = skin.vertex_colors(skin.skin_map(hand), tone)
         assert colors.shape == (778, 3) and colors.min() > 0 and colors.max() <= 1
         ratio.append(colors[normals_up < -0.7].mean() / colors[normals_up > 0.7].mean())
     assert 1.0 < ratio[0] < ratio[1]
