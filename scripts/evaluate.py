@@ -16,7 +16,7 @@ from absl import flags
 
 from amvur_jax import evaluate, inference
 from amvur_jax.errors import UserError
-from amvur_jax.runtime import cli
+from amvur_jax.runtime import cli, startup
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "A run's folder, RUN@best, or one checkpoints/STEP of it."
@@ -33,6 +33,11 @@ _CALIBRATE = flags.DEFINE_bool(
 _PUBLISHED_SIGMA = flags.DEFINE_bool(
     "published_sigma", False, "Score the published variances though there is a head for them."
 )
+_CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    startup.cache_folder(),
+    "Folder of compiled code for the next start; empty for none.",
+)
 flags.mark_flags_as_required(["checkpoint", "output"])
 
 SHOWN = {
@@ -46,6 +51,7 @@ SHOWN = {
 
 
 def main() -> None:
+    startup.keep_compiled(_CACHE.value)
     predictor = inference.load(_CHECKPOINT.value, _HAND.value)
     if _PUBLISHED_SIGMA.value:
         predictor = dataclasses.replace(predictor, published_sigma=True, temperature=None)

@@ -11,7 +11,7 @@ from absl import flags
 
 from amvur_jax import inference
 from amvur_jax.predict import parse_box, predict
-from amvur_jax.runtime import cli
+from amvur_jax.runtime import cli, startup
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "A run's folder, RUN@best, or one checkpoints/STEP of it."
@@ -22,10 +22,16 @@ _HAND = flags.DEFINE_string(
     "hand", None, "The hand model, where it is no longer where the checkpoint says."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
+_CACHE = flags.DEFINE_string(
+    "compilation_cache",
+    startup.cache_folder(),
+    "Folder of compiled code for the next start; empty for none.",
+)
 flags.mark_flags_as_required(["checkpoint", "input", "output"])
 
 
 def main() -> None:
+    startup.keep_compiled(_CACHE.value)
     box = None if _BOX.value is None else parse_box(_BOX.value)
     paths, sigma = predict(
         inference.load(_CHECKPOINT.value, _HAND.value), _INPUT.value, _OUTPUT.value, box

@@ -22,19 +22,21 @@ def tune_cpu() -> None:
     """Choose among XLA's libraries of products and convolutions on a CPU, before anything touches a device.
 
     With jax 0.10 the network is faster without YNN's fusions and convolutions, but XLA's own products with a
-    transposed operand, as in every linear layer's gradient, take up to five times as long. jax 0.11 and 0.12
-    have oneDNN on x86, faster at convolutions than both. Other releases may not know the flags, and XLA ends
-    the process at an unknown one; what XLA_FLAGS chooses of them is left alone.
+    transposed operand, as in every linear layer's gradient, take up to five times as long. With jax 0.11 and
+    0.12 only YNN's convolutions are the slower, on x86. Their oneDNN is a few percent faster still, but XLA
+    cannot write down a program that calls it: nothing would be kept for the next start
+    (findings/onednn_convolutions_are_not_cached.sh). Other releases may not know the flags, and XLA ends the
+    process at an unknown one; what XLA_FLAGS chooses of them is left alone.
     """
     release, chosen = jax.__version_info__[:2], os.environ.get("XLA_FLAGS", "")
-    flags = {}
+    without = ""
     if release == (0, 10):
-        flags = {"ynn_fusion_type": "-dot,-eltwise,-reduce,-individual_convolution"}
+        without = "-dot,-eltwise,-reduce,-individual_convolution"
     elif release in ((0, 11), (0, 12)) and platform.machine().lower() in ("x86_64", "amd64"):
-        flags = {"ynn_fusion_type": "-individual_convolution", "onednn_custom_call": "true"}
-    new = [f"--xla_cpu_experimental_{k}={v}" for k, v in flags.items() if k not in chosen]
-    if new:
-        os.environ["XLA_FLAGS"] = " ".join([*chosen.split(), *new])
+        without = "-individual_convolution"
+    name = "xla_cpu_experimental_ynn_fusion_type"
+    if without and name not in chosen:
+        os.environ["XLA_FLAGS"] = " ".join([*chosen.split(), f"--{name}={without}"])
 
 
 def keep_compiled(folder: str) -> None:

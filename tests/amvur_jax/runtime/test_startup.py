@@ -38,7 +38,36 @@ def test_a_tuned_cpu_has_the_libraries_of_its_release():
         for how in ("plain", "tuned")
     )
     assert plain == ["ynn", "ynn", "ynn"]
-    assert tuned == (["", "ynn", ""] if JAX_0_10 else ["onednn", "ynn", "onednn"])
+    assert tuned == (["", "ynn", ""] if JAX_0_10 else ["ynn", "ynn", ""])
+
+
+CONVOLVE = """
+import sys, jax, jax.monitoring, jax.numpy as jnp
+from amvur_jax.runtime import startup
+startup.tune_cpu()
+startup.keep_compiled(sys.argv[1])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+x, kernel = jnp.ones((8, 32, 32, 16)), jnp.ones((3, 3, 16, 32))
+order = ("NHWC", "HWIO", "NHWC")
+def convolve(x, kernel):
+    x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=order)
+    return jax.nn.softmax(x)
+lowered = jax.jit(convolve).lower(x, kernel)
+events = []
+jax.monitoring.register_event_listener(lambda event, **_: events.append(event))
+lowered.compile()
+print(events.count("/jax/compilation_cache/cache_hits"))
+"""
+
+
+def test_a_convolution_is_compiled_once_and_found_by_the_next_process(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_", "JAX_COMP"))}
+    hits = []
+    for _ in range(2):
+        command = [sys.executable, "-c", CONVOLVE, tmp_path]
+        hits.append(int(subprocess.check_output(command, env=environment, text=True)))
+        assert len([*tmp_path.glob("jit_convolve-*-cache")]) == 1
+    assert hits == [0, 1]
 
 
 def tuned(monkeypatch, release, chosen=""):
@@ -55,8 +84,8 @@ def test_flags_that_are_chosen_stay(monkeypatch):
     assert tuned(monkeypatch, (0, 10, 2), fusions + "dot") == fusions + "dot"
     level = "--xla_backend_optimization_level=0"
     assert tuned(monkeypatch, (0, 10, 2), level).startswith(f"{level} {fusions}-dot")
-    off = "--xla_cpu_experimental_onednn_custom_call=false"
-    assert tuned(monkeypatch, (0, 12, 0), off) == f"{off} {fusions}-individual_convolution"
+    onednn = "--xla_cpu_experimental_onednn_custom_call=true"
+    assert tuned(monkeypatch, (0, 12, 0), onednn) == f"{onednn} {fusions}-individual_convolution"
 
 
 def test_other_releases_and_processors_are_left_alone(monkeypatch):
