@@ -58,14 +58,44 @@ def run(quick, only=""):
 
             functions |= torch_network.training(network.config, count, dtype)
         yield from workload.rows((size, count, dtype), functions, flops, quick, more)
+    if only != "w64":
+        yield from _accumulated(quick, hand)
 
 
-def _stepper(compiled, state, batch):
-    """A function of no arguments that takes the next step."""
+def _accumulated(quick, hand, parts=4, count=4):
+    """Yield the small network's step of a batch in parts, and as many single steps of a part's samples."""
+    network, optimizer = Network(workload.SMALL), make_optimizer(SETTINGS)
+    mesh = devices.make_mesh(jax.devices()[:1])
+    init = functools.partial(init_state, network, optimizer, SETTINGS)
+    state = jax.jit(init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
+    shardings = devices.of_state(state, mesh)
+    functions, compile_s = {}, {}
+    for name, accumulate in (("single steps", 1), ("accumulated", parts)):
+        settings = ConfigDict({**SETTINGS, "accumulate": accumulate})
+        step = make_step(
+            network, hand, LossConfig(data_term="mu"), optimizer, settings, 0, mesh, shardings
+        )
+        placed = jax.tree.map(jax.numpy.copy, jax.device_put(state, shardings))
+        batch = workload.batch("small", accumulate * count)
+        compiled, _, compile_s[name], _ = measure.compile_jitted(step, placed, batch, 0)
+        functions[name] = _stepper(compiled, placed, batch, parts // accumulate)
+    seconds = measure.median_seconds(functions, 1 if quick else 3)
+    for name, value in seconds.items():
+        yield {
+            "case": f"small, {parts} times {count} samples, float32: {name}",
+            "ms": 1e3 * value,
+            "of_single_steps": value / seconds["single steps"],
+            "compile_s": compile_s[name],
+        }
+
+
+def _stepper(compiled, state, batch, steps=1):
+    """A function of no arguments that takes the next steps."""
     held = [state]
 
     def step():
-        held[0], metrics = compiled(held[0], batch)
+        for _ in range(steps):
+            held[0], metrics = compiled(held[0], batch)
         return metrics
 
     return step

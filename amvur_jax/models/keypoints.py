@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import Rngs, linear
+from amvur_jax.models.layers import Rngs, convolve, linear
 
 
 class KeypointHead(nnx.Module):
@@ -20,6 +20,8 @@ class KeypointHead(nnx.Module):
             channels,
             21,
             (1, 1),
+            padding=((0, 0), (0, 0)),
+            conv_general_dilated=convolve,
             rngs=rngs,  # type: ignore[arg-type]  # see Rngs
         )
         if depth:

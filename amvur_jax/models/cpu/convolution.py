@@ -52,7 +52,7 @@ def convolve(
         return with_gradients(whole, winograd_gradients, x, kernel)
     if stride > 1 or x.size < _FEW * kernel.size:
         return with_gradients(whole, gradients_of(patches), x, kernel)
-    return whole(x, kernel)
+    return with_gradients(whole, laid_out_gradients, x, kernel)
 
 
 def _suits_winograd(x: jax.Array, size: int, stride: int) -> bool:
@@ -103,6 +103,26 @@ def with_gradients(
         lambda saved, slope: gradients(saved[0], saved[1], slope),
     )
     return call(x, kernel)
+
+
+def laid_out_gradients(
+    x: jax.Array, kernel: jax.Array, slope: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The gradients of a padded convolution of stride 1, their operands in the order that XLA wants.
+
+    XLA moves them there by itself, but not in a loop, as that of accumulated gradients: there those of a
+    3x3 convolution of 8x16x16x32 take 3.7 s in place of 6 ms (jax 0.12 with oneDNN), or 260 in place of 7 ms
+    (0.10). Elsewhere nothing changes. Shapes as in `winograd_gradients`.
+    """
+    pad = (kernel.shape[0] // 2,) * 2
+
+    def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        order = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), (pad, pad), dimension_numbers=order)
+
+    of_maps = convolve(slope, kernel[::-1, ::-1].swapaxes(2, 3))
+    of_kernel = convolve(jnp.einsum("bhwc->chwb", x), jnp.einsum("bhwd->hwbd", slope))
+    return of_maps, jnp.einsum("cijd->ijcd", of_kernel)
 
 
 def winograd_gradients(

@@ -1,5 +1,7 @@
 """The layers' own ways on a CPU against JAX's general ones: values and gradients."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 from flax import nnx
 
 from amvur_jax.models import layers
+from amvur_jax.models.cpu.backend import on_one_cpu
 from amvur_jax.models.cpu.convolution import convolve
+from amvur_jax.models.keypoints import KeypointHead
 
 CASES = {
     "1x1": ((2, 5, 6, 3), 1, 1),
@@ -46,6 +50,38 @@ def test_convolution_and_its_gradients_are_those_of_jax(case):
     )
     for ours, theirs in zip(found, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * (1 + abs(theirs).max()))
+
+
+def check_layout(loss, *inputs):
+    """All convolutions of a loss and its gradients have the order that XLA's CPU code is written for.
+
+    Its compiler moves operands there, but not in a loop: accumulated gradients took seconds.
+    """
+    text = jax.jit(jax.grad(loss, (0, 1))).lower(*inputs).as_text()
+    orders = re.findall(r"dim_numbers = (.*?->\[.*?\])", text)
+    assert len(orders) == text.count("stablehlo.convolution(")
+    assert set(orders) <= {"[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]"}
+    assert "reverse = [true" not in text
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_convolution_is_left_to_xla_to_lay_out(case):
+    shape, size, stride = CASES[case]
+    padding = ((size // 2,) * 2,) * 2
+    settings = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    check_layout(
+        lambda x, kernel: (convolve(x, kernel, (stride, stride), padding, **settings) ** 2).sum(),
+        jnp.ones(shape),
+        jnp.ones((size, size, shape[-1], 2 * shape[-1])),
+    )
+
+
+@pytest.mark.skipif(not on_one_cpu(), reason="it has this form on one CPU alone")
+def test_neither_is_that_of_the_heat_maps():
+    graph, params = nnx.split(KeypointHead(3, 4, rngs=nnx.Rngs(0)))
+    check_layout(
+        lambda x, params: nnx.merge(graph, params)(x)[0].sum(), jnp.ones((2, 8, 8, 3)), params
+    )
 
 
 @pytest.mark.parametrize("shape", [(4,), (6, 4), (2, 3, 4), (64, 3, 4)])
