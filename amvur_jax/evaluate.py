@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.views import Share
 from amvur_jax.errors import UserError
+from amvur_jax.files.lock import locked
 from amvur_jax.files.whole import write_json
 from amvur_jax.predictions.spool import Parts, PartWriter
 from amvur_jax.predictions.writer import PredictionWriter, official
@@ -79,8 +81,9 @@ def evaluate(
 ) -> dict[str, Any] | None:
     """Write output/pred.zip and, where ground truth is there, the scores and report.html.
 
-    Every process of a run takes a share of the frames; the first one writes the files. Reading,
-    predicting, writing and scoring are streams: memory does not hold the split's vertices.
+    Every process of a run takes a share of the frames; the first one writes the files. While they do,
+    output/evaluation.lock keeps other evaluations out. Reading, predicting, writing and scoring are
+    streams: memory does not hold the split's vertices.
 
     Args:
       predictor: amvur_jax.inference.Predictor.
@@ -91,7 +94,7 @@ def evaluate(
     Returns:
       The scores; None without ground truth, and on all processes but the first.
     Raises:
-      UserError: the data set is not as it should be, or the folder cannot be written to.
+      UserError: the data set is not as it should be, or the folder cannot be written to or is in use.
     """
     output = pathlib.Path(output)
     root = data_root or predictor.config["data"]["root"]
@@ -103,31 +106,57 @@ def evaluate(
         )
     layout = dataset.layout
     process, processes = jax.process_index(), jax.process_count()
-    with PartWriter(output, process, processes) as writer:
-        share = Share(dataset, process, processes)
-        for batch in predictions(predictor, share, batch_size, predictor.config["data"]["workers"]):
-            writer.add(batch)
-    if processes > 1:
-        multihost_utils.sync_global_devices("predicted")
-    if process:
-        return None
-    records = Parts(output, processes, len(dataset))
-    try:
-        write_predictions(records, output / "pred.zip", layout)
-        if dataset.ground_truth is None:
-            for warning in incomplete(dataset):
-                logging.warning("%s", warning)
+    with alone_in(output):
+        with PartWriter(output, process, processes) as writer:
+            share = Share(dataset, process, processes)
+            for batch in predictions(
+                predictor, share, batch_size, predictor.config["data"]["workers"]
+            ):
+                writer.add(batch)
+        if processes > 1:
+            multihost_utils.sync_global_devices("predicted")
+        if process:
             return None
-        temperature = None if calibrate else predictor.temperature
-        found = score_records(records, dataset, layout, predictor.size, temperature)
-        if calibrate:
-            store_temperature(found.sigma, calibrate)
-        write_scores(found.scored, output)
-        write_json(output / "scores.json", found.summary)
-        report.write(predictor, dataset, root, records, found, output / "report.html")
-        return found.summary
-    finally:
-        records.remove()
+        records = Parts(output, processes, len(dataset))
+        try:
+            write_predictions(records, output / "pred.zip", layout)
+            if dataset.ground_truth is None:
+                for warning in incomplete(dataset):
+                    logging.warning("%s", warning)
+                return None
+            temperature = None if calibrate else predictor.temperature
+            found = score_records(records, dataset, layout, predictor.size, temperature)
+            if calibrate:
+                store_temperature(found.sigma, calibrate)
+            write_scores(found.scored, output)
+            write_json(output / "scores.json", found.summary)
+            report.write(predictor, dataset, root, records, found, output / "report.html")
+            return found.summary
+        finally:
+            records.remove()
+
+
+@contextlib.contextmanager
+def alone_in(output: pathlib.Path) -> Iterator[None]:
+    """Hold a folder's lock, the first process for all of them.
+
+    Raises:
+      UserError: another evaluation holds it; on every process.
+    """
+    refusal: UserError | None = None
+    with contextlib.ExitStack() as held:
+        if jax.process_index() == 0:
+            try:
+                held.enter_context(locked(output / "evaluation.lock"))
+            except UserError as error:
+                refusal = error
+        if jax.process_count() > 1:
+            refused = multihost_utils.broadcast_one_to_all(np.int32(refusal is not None))
+            if refused and refusal is None:
+                refusal = UserError(f"{output}: is not to be had; the first process says why")
+        if refusal is not None:
+            raise refusal
+        yield
 
 
 def incomplete(dataset: Dataset) -> list[str]:

@@ -2,6 +2,7 @@
 
     python scripts/evaluate.py --checkpoint=runs/demo --output=runs/demo
     python scripts/evaluate.py --checkpoint=runs/demo --output=runs/demo --calibrate
+    srun --ntasks-per-node=1 python scripts/evaluate.py --checkpoint=DIR --output=DIR
 
 pred.zip is in the official format of the data set's challenge (HO-3D v2, v3 or FreiHAND). With ground truth:
 the official scores.txt, scores.json with tables, pck.png, and report.html, one page with all of it.
@@ -38,6 +39,11 @@ _CACHE = flags.DEFINE_string(
     startup.cache_folder(),
     "Folder of compiled code for the next start; empty for none.",
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0 of several; under srun it is found by itself."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 flags.mark_flags_as_required(["checkpoint", "output"])
 
 SHOWN = {
@@ -52,6 +58,7 @@ SHOWN = {
 
 def main() -> None:
     startup.keep_compiled(_CACHE.value)
+    startup.meet_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     predictor = inference.load(_CHECKPOINT.value, _HAND.value)
     if _PUBLISHED_SIGMA.value:
         predictor = dataclasses.replace(predictor, published_sigma=True, temperature=None)

@@ -1,51 +1,117 @@
-"""Two processes of two devices each predict a split together: the same files as one process alone."""
+"""Several processes: they predict a split as one alone would, and train without waiting for ever."""
 
-import json
 import os
 import socket
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from tiny import tiny_config
 from trees import write_ho3d
 
-from amvur_jax import inference
-from amvur_jax.evaluate import evaluate
 from amvur_jax.train import train
 
-SCRIPT = """
-import sys, jax
-address, process, run, output = sys.argv[1:]
-jax.distributed.initialize(address, num_processes=2, process_id=int(process))
-assert (jax.process_count(), jax.local_device_count()) == (2, 2)
-from amvur_jax import inference
-from amvur_jax.evaluate import evaluate
-scores = evaluate(inference.load(run), output, batch_size=2)
-assert (scores is None) == (process == "1")
+EVALUATE = """
+from amvur_jax.runtime import cli
+from amvur_jax.scripts import evaluate
+cli.run(evaluate.main)
+"""
+
+TRAIN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tiny import tiny_config
+from amvur_jax.runtime import devices, startup
+from amvur_jax.train import train
+devices._SMALLEST_PART = 64  # so that parts of the tiny network are shared out
+_, _, tree, run, coordinator, process = sys.argv
+startup.meet_processes(coordinator, 2, int(process))
+train(tiny_config(tree, steps=2, shard_parameters=True, picture_every=1), run)
 """
 
 
-@pytest.mark.slow
-def test_two_processes_write_what_one_writes(tmp_path):
-    write_ho3d(tmp_path / "tree", train=3, evaluation=5)
-    train(tiny_config(tmp_path / "tree", steps=1), tmp_path / "run")
-    alone = evaluate(inference.load(tmp_path / "run"), tmp_path / "one", batch_size=2)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A tree of HO-3D, and a run on it."""
+    root = tmp_path_factory.mktemp("several")
+    write_ho3d(root / "tree", train=3, evaluation=5)
+    train(tiny_config(root / "tree", steps=1), root / "run")
+    return root
+
+
+def address():
+    """A place where processes can meet."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    processes = [
+        return f"localhost:{free.getsockname()[1]}"
+
+
+def together(script, commands, devices=1):
+    """Run a script with each of the arguments at once, with so many devices; -> [(code, output)]."""
+    flags = os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={devices}"
+    started = [
         subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, address, str(i), tmp_path / "run", tmp_path / "two"],
+            [sys.executable, "-c", script, *map(str, arguments)],
             env=os.environ | {"XLA_FLAGS": flags},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-        for i in range(2)
+        for arguments in commands
     ]
-    assert [process.wait(timeout=600) for process in processes] == [0, 0]
-    assert {p.name for p in (tmp_path / "two").iterdir()} == {
-        p.name for p in (tmp_path / "one").iterdir()
-    }
-    again = json.loads((tmp_path / "two/scores.json").read_text())
-    assert again["pa_mpjpe_mm"] == pytest.approx(alone["pa_mpjpe_mm"], abs=1e-3)
-    assert [row["name"] for row in again["worst"]] == [row["name"] for row in alone["worst"]]
+    try:
+        outputs = [process.communicate(timeout=400)[0] for process in started]
+        return [(process.returncode, output) for process, output in zip(started, outputs)]
+    finally:
+        for process in started:
+            process.kill()
+
+
+def evaluation(root, output, *more):
+    return [
+        f"--checkpoint={root / 'run'}",
+        f"--output={root / output}",
+        "--batch_size=1",
+        "--compilation_cache=",
+        *more,
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+def test_two_processes_write_what_one_writes(root, devices):
+    """One or two devices a process."""
+    one, two = f"one_{devices}", f"two_{devices}"
+    where = [f"--coordinator={address()}", "--processes=2"]
+    runs = [(EVALUATE, [evaluation(root, one)])]
+    runs += [(EVALUATE, [evaluation(root, two, *where, f"--process={i}") for i in range(2)])]
+    for script, commands in runs:
+        for code, output in together(script, commands, devices):
+            assert code == 0, output
+    names = {p.name for p in (root / one).iterdir()}
+    assert {p.name for p in (root / two).iterdir()} == names >= {"pred.zip", "scores.txt"}
+    assert (root / one / "scores.txt").read_text() == (root / two / "scores.txt").read_text()
+    found, want = (zipfile.ZipFile(root / f / "pred.zip").read("pred.json") for f in (two, one))
+    assert found == want
+
+
+@pytest.mark.slow
+def test_processes_that_are_refused_all_end(root):
+    (root / "held").mkdir()
+    (root / "held" / "evaluation.lock").write_text("elsewhere 1 0")
+    where = [f"--coordinator={address()}", "--processes=2"]
+    commands = [evaluation(root, "held", *where, f"--process={i}") for i in range(2)]
+    for (code, output), expected in zip(
+        together(EVALUATE, commands), ("evaluation.lock", "the first process says why")
+    ):
+        assert code == 1 and expected in output, output
+    assert [p.name for p in (root / "held").iterdir()] == ["evaluation.lock"]
+
+
+@pytest.mark.slow
+def test_shared_parameters_and_pictures_do_not_make_processes_wait(root):
+    fixtures, where = os.path.join(os.path.dirname(__file__), "../fixtures"), address()
+    commands = [(fixtures, root / "tree", root / "shared", where, i) for i in range(2)]
+    for code, output in together(TRAIN, commands):
+        assert code == 0, output
