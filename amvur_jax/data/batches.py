@@ -85,7 +85,8 @@ def train_batches(
 
     def start(step: int) -> Iterator[dict[str, np.ndarray]]:
         # Processes have neighbouring parts: a batch put together is in the order of one process alone.
-        parts = samples[step * batch_size :].batch(batch_size // process_count)
+        # An end, however far: grain counts batches in float64, and of one sample each more than fit an index.
+        parts = samples[step * batch_size : 2**62].batch(batch_size // process_count)
         return _ahead(parts[process_index::process_count], workers)
 
     key = {"seed": seed, "batch_size": batch_size, "frames": [len(d) for d in mixture.datasets]}

@@ -178,6 +178,17 @@ def test_processes_share_each_batch(tree):
         train_batches(dataset, 32, 6, seed=5, process_count=4)
 
 
+def test_a_share_can_be_a_single_sample(tree):
+    dataset = HO3D(tree)
+    whole = take(train_batches(dataset, 32, 2, seed=5), 3)
+    shares = [
+        take(train_batches(dataset, 32, 2, seed=5, process_index=p, process_count=2), 3)
+        for p in range(2)
+    ]
+    joined = [{n: np.concatenate([a[n], b[n]]) for n in a} for a, b in zip(*shares)]
+    assert_same(whole, joined)
+
+
 def test_prefetching_to_the_device_changes_nothing_and_keeps_the_place(tree):
     dataset = HO3D(tree)
     straight = take(train_batches(dataset, 32, 2, seed=3), 4)
