@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mano_jax
-from amvur_jax import checkpoint, configuration
+from amvur_jax import checkpoint, configuration, weights
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.models import cameras
@@ -186,17 +186,19 @@ class Predictor:
         return View(vertices + shift[:, None], joints + shift[:, None], K)
 
 
-def load(path: str | pathlib.Path, hand_path: str | None = None) -> Predictor:
-    """Restore a Predictor from a run's folder, its checkpoints, or one step's folder.
+def load(path: str | pathlib.Path = weights.NAME, hand_path: str | None = None) -> Predictor:
+    """Restore a Predictor from a run's folder, its checkpoints, one step's folder, or a file of weights.
 
     Args:
-      path: of these; RUN@best for the run's best checkpoint.
+      path: of these; RUN@best for the run's best checkpoint; "shipped" for the weights in the package.
       hand_path: the hand model that the network was trained with, where it is no longer at the path that the
         checkpoint names; None for that path.
     Raises:
       UserError: no checkpoint there, a damaged one, one that does not fit its own config, or another hand.
     """
-    config = checkpoint.read_config(path)
+    file = weights.file_of(path)
+    stored = None if file is None else weights.read_weights(file)
+    config = checkpoint.read_config(path) if stored is None else stored.config
     if hand_path is not None:
         config = config | {"hand": hand_path}
     network, hand = configuration.network(config), configuration.hand(config)
@@ -206,6 +208,9 @@ def load(path: str | pathlib.Path, hand_path: str | None = None) -> Predictor:
             "give its own with --hand"
         )
     shapes = jax.eval_shape(network.init, jax.random.key(0))
+    if file is not None and stored is not None:
+        state = weights.fitted(file, stored.state, shapes)
+        return Predictor(network, hand, state, config, stored.temperature)
     state = checkpoint.restore_model(path, shapes, averaged=True)
     calibration = checkpoint.read_calibration(path)
     temperature = None if calibration is None else calibration["temperature"]

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from amvur_jax import checkpoint, configuration
+from amvur_jax import checkpoint, configuration, weights
 from amvur_jax.data.batches import train_batches
 from amvur_jax.data.open import open_evaluation, open_training
 from amvur_jax.data.prefetch import DevicePrefetch
@@ -104,7 +104,11 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
     if start:
         check_same_run(workdir, settings)
     elif config.init_from:
-        checkpoint.find(config.init_from)
+        started_from = weights.file_of(config.init_from)
+        if started_from is None:
+            checkpoint.find(config.init_from)
+        else:
+            stored = weights.read_weights(started_from).state
     if dry_run:
         with stopwatch.part("data"):
             batch = next(batches)
@@ -122,7 +126,10 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
             model = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(
                 jax.random.key(config.seed)
             )
-            model = checkpoint.restore_part(config.init_from, model)
+            if started_from is None:
+                model = checkpoint.restore_part(config.init_from, model)
+            else:
+                model = weights.part_of(started_from, stored, model)
             fresh = functools.partial(state_of, optimizer=optimizer, settings=config.train)
             state = jax.jit(fresh, out_shardings=shardings)(jax.device_get(model))
         else:

@@ -13,7 +13,8 @@ from mano_jax.topology import FINGERTIPS
 def get_config() -> ConfigDict:
     c = ConfigDict()
     c.seed = 0
-    # Start from the parameters of this checkpoint (a run's folder or checkpoints/STEP); "" for none.
+    # Start from the parameters of this checkpoint (a run's folder or checkpoints/STEP), file of weights, or
+    # "shipped", those in the package; "" for none.
     c.init_from = ""
     # The hand model: MANO_RIGHT.pkl or the folder it is in, one of our .npz, or "" for the embedded one.
     c.hand = ""

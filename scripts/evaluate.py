@@ -15,12 +15,14 @@ import dataclasses
 import jax
 from absl import flags
 
-from amvur_jax import evaluate, inference
+from amvur_jax import evaluate, inference, weights
 from amvur_jax.errors import UserError
 from amvur_jax.runtime import cli, startup
 
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "A run's folder, RUN@best, or one checkpoints/STEP of it."
+    "checkpoint",
+    weights.NAME,
+    "A run's folder, RUN@best, one checkpoints/STEP of it, or a file of weights.",
 )
 _HAND = flags.DEFINE_string(
     "hand", None, "The hand model, where it is no longer where the checkpoint says."
@@ -44,7 +46,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
-flags.mark_flags_as_required(["checkpoint", "output"])
+flags.mark_flags_as_required(["output"])
 
 SHOWN = {
     "joints_2d_px": "2D error, px of a 224 crop",

@@ -9,12 +9,14 @@ Without --box the picture itself is taken as the crop about the hand (its centra
 
 from absl import flags
 
-from amvur_jax import inference
+from amvur_jax import inference, weights
 from amvur_jax.predict import parse_box, predict
 from amvur_jax.runtime import cli, startup
 
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "A run's folder, RUN@best, or one checkpoints/STEP of it."
+    "checkpoint",
+    weights.NAME,
+    "A run's folder, RUN@best, one checkpoints/STEP of it, or a file of weights.",
 )
 _INPUT = flags.DEFINE_string("input", None, "The picture, PNG or JPEG.")
 _BOX = flags.DEFINE_string("box", None, "x1,y1,x2,y2 about the hand, px of the picture.")
@@ -27,7 +29,7 @@ _CACHE = flags.DEFINE_string(
     startup.cache_folder(),
     "Folder of compiled code for the next start; empty for none.",
 )
-flags.mark_flags_as_required(["checkpoint", "input", "output"])
+flags.mark_flags_as_required(["input", "output"])
 
 
 def main() -> None:

@@ -1,0 +1,145 @@
+"""A trained network as one small file, 16-bit numbers without pickles: the weights that ship are one.
+
+write_weights("hand.npz", inference.load("runs/hand"))
+predictor = inference.load("hand.npz")      # or inference.load(), of the file in the package
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from amvur_jax.errors import UserError
+from amvur_jax.files.whole import explained, writing
+
+if TYPE_CHECKING:
+    from amvur_jax.inference import Predictor
+
+SHIPPED = Path(__file__).parent / "assets" / "hand.npz"
+NAME = "shipped"  # what stands for it in a flag or a config
+_ABOUT = "about"
+_LARGEST = 2**31
+
+
+class Weights(NamedTuple):
+    """state {"params", "batch_stats"} of float32 arrays; its config; the sigmas' temperature, or None."""
+
+    state: dict[str, Any]
+    config: dict[str, Any]
+    temperature: float | None
+
+
+def file_of(path: str | Path) -> Path | None:
+    """The weights file that a path means, or None where it means a run or its checkpoints."""
+    if str(path) in ("", NAME):
+        return SHIPPED
+    return Path(path) if Path(path).suffix == ".npz" else None
+
+
+def write_weights(path: str | Path, predictor: Predictor) -> None:
+    """Write a Predictor's parameters, config and temperature, numbers in 16 bits.
+
+    Raises:
+      UserError: a number is beyond 16 bits, or the file cannot be written.
+    """
+    arrays = {}
+    for name, leaf in _flat(predictor.state):
+        half = np.asarray(leaf, np.float16)
+        if not np.isfinite(half).all():
+            raise UserError(f"{path}: {name} has numbers that are not finite in 16 bits")
+        arrays[name] = half
+    about = {"config": predictor.config, "temperature": predictor.temperature}
+    arrays[_ABOUT] = np.array(json.dumps(about))
+    with explained(path), writing(Path(path)) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are not its flags
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Read a file of write_weights.
+
+    Raises:
+      UserError: it is not there, damaged, or another file.
+    """
+    remedy = "give a file that scripts/export_weights.py wrote, or get it again"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
+                raise UserError(f"{path}: holds more than any network of ours; {remedy}")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays.pop(_ABOUT)))
+        config, temperature = about["config"], about["temperature"]
+        if not isinstance(config, dict):
+            raise ValueError("its config is no dictionary")
+        temperature = None if temperature is None else float(temperature)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}); {remedy}") from error
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: is damaged, or no file of weights ({error}); {remedy}") from error
+    state: dict[Any, Any] = {"params": {}, "batch_stats": {}}
+    for name, array in arrays.items():
+        if array.dtype != np.float16 or not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} is not of finite 16-bit numbers; {remedy}")
+        *folders, last = name.split("/")
+        place = state
+        for folder in folders:
+            place = place.setdefault(_key(folder), {})
+        place[_key(last)] = jnp.asarray(array, jnp.float32)
+    return Weights(state, config, temperature)
+
+
+def fitted(
+    path: str | Path, stored: Mapping[str, Any], shapes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`stored`, checked to be what `shapes`, a tree of arrays or of their shapes, has: every leaf, none more.
+
+    Raises:
+      UserError: it is not, with the first that differs.
+    """
+    have, want = (dict(_flat(tree)) for tree in (stored, shapes))
+    for name in sorted(have.keys() | want.keys()):
+        there = tuple(have[name].shape) if name in have else "missing"
+        wanted = tuple(want[name].shape) if name in want else "not of this network"
+        if there != wanted:
+            raise UserError(f"{path}: {name} is {there}, where {wanted} is wanted")
+    return dict(stored)
+
+
+def part_of(
+    path: str | Path, stored: Mapping[str, Any], model: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`model`, freshly initialised, with those of its parts that the weights have too.
+
+    Raises:
+      UserError: one of them is of another shape, or there is none.
+    """
+    parts = {
+        kind: {name: part for name, part in stored[kind].items() if name in model[kind]}
+        for kind in model
+    }
+    if not parts["params"]:
+        raise UserError(f"{path}: has nothing that this network has")
+    for kind, found in parts.items():
+        fitted(path, found, {name: model[kind][name] for name in found})
+    return {kind: {**model[kind], **parts[kind]} for kind in model}
+
+
+def _flat(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """("params/backbone/...", leaf) of nested dictionaries."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + str(name), value
+
+
+def _key(name: str) -> str | int:
+    """A key as it was: lists of modules have numbers."""
+    return int(name) if name.isdecimal() else name

@@ -1,0 +1,89 @@
+"""One small file of a network: what comes back, what is refused, and the file that ships."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from tiny import tiniest_config
+
+from amvur_jax import configuration, inference, weights
+from amvur_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    config = configuration.to_dict(tiniest_config(""))
+    return inference.untrained(config)
+
+
+@pytest.fixture
+def file(predictor, tmp_path):
+    path = tmp_path / "hand.npz"
+    weights.write_weights(path, predictor)
+    return path
+
+
+def test_a_network_comes_back_to_sixteen_bits(predictor, file):
+    again = inference.load(file)
+    assert again.network == predictor.network and again.temperature is None
+    assert jax.tree.structure(again.state) == jax.tree.structure(predictor.state)
+    for kept, given in zip(jax.tree.leaves(again.state), jax.tree.leaves(predictor.state)):
+        assert kept.dtype == np.float32
+        np.testing.assert_array_equal(kept, np.asarray(given).astype(np.float16))
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    found, wanted = (p(images, paint=0).prior.vertices.mu for p in (again, predictor))
+    np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+def test_a_model_takes_the_parts_that_it_has(predictor, file):
+    stored = weights.read_weights(file).state
+    fresh = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), predictor.state)
+    fresh["params"]["new"] = {"kernel": np.ones(3)}
+    merged = weights.part_of(file, stored, fresh)
+    np.testing.assert_array_equal(merged["params"]["new"]["kernel"], 1)
+    for name, part in stored["params"].items():
+        jax.tree.map(np.testing.assert_array_equal, merged["params"][name], part)
+    fresh["params"]["backbone"] = {"other": np.zeros(2)}
+    with pytest.raises(UserError, match=r"hand\.npz: backbone/|is missing|not of this network"):
+        weights.part_of(file, stored, fresh)
+    with pytest.raises(UserError, match="has nothing that this network has"):
+        weights.part_of(file, stored, {"params": {"x": {}}, "batch_stats": {}})
+
+
+def test_what_is_damaged_or_another_file_is_refused(file, tmp_path):
+    data = file.read_bytes()
+    for bad in (data[: len(data) // 2], b"nonsense", b""):
+        file.write_bytes(bad)
+        with pytest.raises(UserError, match=r"hand\.npz: .*get it again"):
+            inference.load(file)
+    with pytest.raises(UserError, match="cannot be read"):
+        inference.load(tmp_path / "nowhere.npz")
+    about = np.array(json.dumps({"config": {}, "temperature": None}))
+    for arrays in (
+        {"x": np.zeros(3)},
+        {"about": np.array("{")},
+        {"about": about, "params/x": np.zeros(3)},
+        {"about": about, "params/x": np.full(3, np.nan, np.float16)},
+        {"about": np.array([{}], object)},
+    ):
+        np.savez(file, **arrays)
+        with pytest.raises(UserError, match=r"hand\.npz"):
+            weights.read_weights(file)
+
+
+def test_a_number_beyond_sixteen_bits_is_not_written(predictor, tmp_path):
+    state = jax.tree.map(lambda x: x + 1e6, predictor.state)
+    huge = inference.Predictor(predictor.network, predictor.hand, state, predictor.config)
+    with pytest.raises(UserError, match="16 bits"):
+        weights.write_weights(tmp_path / "x.npz", huge)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_shipped_weights_are_small_and_fit_their_config():
+    assert weights.SHIPPED.stat().st_size < 10e6
+    for name in ("", "shipped"):
+        assert weights.file_of(name) == weights.SHIPPED
+    assert weights.file_of("runs/hand") is None
+    shipped = inference.load()
+    assert shipped.network.config.keypoints == "either"
