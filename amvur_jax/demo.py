@@ -1,4 +1,4 @@
-"""The whole path in minutes: synthetic data, weakly supervised training, evaluation, prediction."""
+"""The whole path in minutes: photographs, synthetic data, training from 2D, evaluation, prediction."""
 
 import pathlib
 import tempfile
@@ -11,9 +11,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from amvur_jax import inference
+from amvur_jax import inference, weights
 from amvur_jax.data.frame import Dataset
 from amvur_jax.data.open import open_dataset
+from amvur_jax.data.readers.photos import Photos
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.evaluate import evaluate, predictions, score_records
@@ -23,6 +24,8 @@ from amvur_jax.predict import predict
 from amvur_jax.predictions.spool import Parts, PartWriter
 from amvur_jax.scoring.mean_hand import MeanHand, mean_hand
 from amvur_jax.train import train
+
+PHOTOS = weights.SHIPPED.parent / "photos"
 
 COLUMNS = {
     "joints_2d_px": "2D error, px",
@@ -42,14 +45,17 @@ def constant_predictions(
         yield constant | {name: sample[name][None] for name in ("wrist_cam", "K", "index")}
 
 
-def score(batches: Iterable[dict[str, np.ndarray]], dataset: Dataset, size: int) -> dict[str, Any]:
+def score(
+    batches: Iterable[dict[str, np.ndarray]], dataset: Dataset, size: int, crop_scale: float = 1.0
+) -> dict[str, Any]:
     """The scores of a stream of predictions."""
     with tempfile.TemporaryDirectory() as folder:
         with PartWriter(folder) as writer:
             for batch in batches:
                 writer.add(batch)
         records = Parts(folder, 1, len(dataset))
-        return score_records(records, dataset, "ho3d_v2", size).summary
+        scored = score_records(records, dataset, "ho3d_v2", size, crop_scale=crop_scale)
+        return scored.summary
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
@@ -64,15 +70,15 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
 def run(
     config: ConfigDict,
     output: str | pathlib.Path,
-    frames: tuple[int, int] = (1200, 150),
+    frames: tuple[int, int] = (600, 150),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Make the data, train, evaluate and predict into `output`; print the table and return its rows.
 
     Args:
-      config: configs/synthetic_weak.py or one like it; its data.root is set here.
-      output: folder: data/, checkpoints/, tensorboard/, manifest.json, pred.zip, scores.json,
-        overview.png, prediction/.
+      config: configs/demo.py, synthetic_weak.py or one like them; its data.root is set here.
+      output: folder: photos.png where the network starts from the shipped weights, data/, checkpoints/,
+        tensorboard/, manifest.json, pred.zip, scores.json, overview.png, prediction/.
       frames: how many training and evaluation frames.
       seed: of the data.
     Returns:
@@ -83,6 +89,10 @@ def run(
     config.data.root = str(output / "data")
     if first and not (output / "data" / "evaluation.txt").exists():
         make_synthetic(config.data.root, *frames, seed=seed)
+    shipped = weights.file_of(config.init_from) == weights.SHIPPED if config.init_from else False
+    if first and shipped:
+        save_picture(output / "photos.png", overview(inference.load(), Photos(PHOTOS), 10))
+        print(f"{output}/photos.png: the shipped network on photographs it was not trained on")
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("data")
     train(config, output)
@@ -92,15 +102,16 @@ def run(
     if not first:
         return {}
     evaluation = open_dataset(config.data.root, "evaluation", hand=predictor.hand)
-    fresh = inference.untrained(predictor.config)
+    start_name = "shipped weights" if shipped else "untrained network"
+    began = inference.load() if shipped else inference.untrained(predictor.config)
     average = mean_hand(
         open_dataset(config.data.root, "train", hand=predictor.hand), predictor.hand
     )
-    size = predictor.size
+    size, scale = predictor.size, predictor.crop_scale
     rows: dict[str, Any] = {
-        "untrained network": score(predictions(fresh, evaluation, 32), evaluation, size),
         "mean hand": score(constant_predictions(average, evaluation, size), evaluation, size),
-        "trained network": trained,
+        start_name: score(predictions(began, evaluation, 32), evaluation, size, scale),
+        "after training": trained,
     }
     write_json(output / "comparison.json", rows)
     save_picture(output / "overview.png", overview(predictor, evaluation))

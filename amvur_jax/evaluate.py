@@ -31,7 +31,7 @@ from amvur_jax.scoring.tables import Scored, score
 if TYPE_CHECKING:
     from amvur_jax.inference import Predictor
 
-REPORT_SIZE = 224  # 2D errors are given in pixels of a crop of this side
+REPORT_SIZE = 224  # 2D errors are given in pixels of the published crop at this side
 
 
 def predictions(
@@ -97,7 +97,8 @@ def evaluate(
       UserError: the data set is not as it should be, or the folder cannot be written to or is in use.
     """
     output = pathlib.Path(output)
-    root = data_root or predictor.config["data"]["root"]
+    config = predictor.config
+    root = data_root or config.get("eval", {}).get("root") or config["data"]["root"]
     dataset = open_dataset(root, "evaluation", predictor.hand)
     if calibrate and dataset.ground_truth is None:
         raise UserError(
@@ -125,7 +126,9 @@ def evaluate(
                     logging.warning("%s", warning)
                 return None
             temperature = None if calibrate else predictor.temperature
-            found = score_records(records, dataset, layout, predictor.size, temperature)
+            found = score_records(
+                records, dataset, layout, predictor.size, temperature, predictor.crop_scale
+            )
             if calibrate:
                 store_temperature(found.sigma, calibrate)
             write_scores(found.scored, output)
@@ -181,9 +184,16 @@ def write_predictions(records: Parts, path: pathlib.Path, layout: str) -> None:
 
 
 def score_records(
-    records: Parts, dataset: Dataset, layout: str, size: int, temperature: float | None = None
+    records: Parts,
+    dataset: Dataset,
+    layout: str,
+    size: int,
+    temperature: float | None = None,
+    crop_scale: float = 1.0,
 ) -> Evaluated:
     """Score the records of a whole split against the data set's ground truth.
+
+    size: side of the network's crop, px. crop_scale: that side, times the published one's.
 
     Returns:
       Evaluated; its scores are those of scripts/score.py for the pred.zip of these records.
@@ -221,7 +231,7 @@ def score_records(
     points = {kind: uncertainty.join(values) for kind, values in parts.items()}
     sigma = uncertainty.summarize(points, dataset.names, temperature)
     summary = scored.summary()
-    summary |= {"joints_2d_px": float(np.mean(errors_2d)), "uncertainty": sigma}
+    summary |= {"joints_2d_px": crop_scale * float(np.mean(errors_2d)), "uncertainty": sigma}
     return Evaluated(scored, summary, points, sigma)
 
 

@@ -11,7 +11,7 @@ from amvur_jax import configuration
 from amvur_jax.data.batches import train_batches
 from amvur_jax.data.open import open_training
 from amvur_jax.files.whole import save_picture
-from amvur_jax.pictures.batch import batch_picture
+from amvur_jax.pictures.batch import batch_picture, contact_sheet
 from amvur_jax.runtime import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -19,6 +19,9 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _OUTPUT = flags.DEFINE_string("output", "batch.jpg", "The picture to write.")
 _STEP = flags.DEFINE_integer("step", 0, "Which batch of the run.", lower_bound=0)
+_GRID = flags.DEFINE_bool(
+    "grid", False, "Pictures alone, eight in a row, every second row with joints."
+)
 _COUNT = flags.DEFINE_integer("count", 6, "How many of its samples.", lower_bound=1)
 flags.mark_flags_as_required(["config"])
 
@@ -28,16 +31,18 @@ def main() -> None:
     configuration.check(config)
     hand = configuration.hand(config)
     batches = train_batches(
-        open_training(config.data, hand),
+        open_training(config.data, hand, config.seed),
         size=config.model.image_size,
         batch_size=_COUNT.value,
         seed=config.seed,
         start_step=_STEP.value,
         augmentation=configuration.augmentation(config),
         strict=config.data.strict,
+        crop_scale=config.model.crop_scale,
     )
     batch = next(batches)
-    save_picture(_OUTPUT.value, batch_picture(batch, hand, _COUNT.value))
+    picture = contact_sheet(batch) if _GRID.value else batch_picture(batch, hand, _COUNT.value)
+    save_picture(_OUTPUT.value, picture)
     print(f"{_OUTPUT.value}: {', '.join(batches.names(batch))}")
 
 

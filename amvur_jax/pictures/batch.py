@@ -41,3 +41,23 @@ def batch_picture(batch: Mapping[str, np.ndarray], hand: HandModel, count: int =
             pictures[3] = draw.mesh(vertices[i], hand.faces, K, size, image=image)
         rows.append(dict(zip(TITLES, pictures)))
     return draw.sheet(rows)
+
+
+def contact_sheet(batch: Mapping[str, np.ndarray], columns: int = 8) -> np.ndarray:
+    """The pictures of a batch side by side, every second row with its 2D joints.
+
+    Args:
+      batch: dict of the training iterator.
+      columns: pictures in a row; what does not fill a row is left out.
+
+    Returns:
+      (H, W, 3) uint8.
+    """
+    rows = []
+    for start in range(0, len(batch["image"]) - columns + 1, columns):
+        chosen = range(start, start + columns)
+        big = [draw.enlarge(batch["image"][i]) for i in chosen]
+        if len(rows) % 2:
+            big = [draw.skeleton(x, batch["joints_2d"][i]) for x, i in zip(big, chosen)]
+        rows.append(np.concatenate(big, axis=1))
+    return np.concatenate(rows)
