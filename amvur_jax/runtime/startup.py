@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import jax
+from jax.experimental import multihost_utils
 
 from amvur_jax.errors import UserError
 
@@ -70,6 +71,9 @@ def meet_processes(
     try:
         # Without coordinator and numbers JAX reads SLURM's.
         jax.distributed.initialize(coordinator, processes, process)
+        # Together now: on CPUs their connection is made at the first use, and not if one comes 30 s late,
+        # as where one finds compiled code that another compiles.
+        multihost_utils.sync_global_devices("met")
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(

@@ -30,6 +30,16 @@ startup.meet_processes(coordinator, 2, int(process))
 train(tiny_config(tree, steps=2, shard_parameters=True, picture_every=1), run)
 """
 
+LATE = """
+import sys, time, jax
+from jax.experimental import multihost_utils
+from amvur_jax.runtime import startup
+startup.meet_processes(sys.argv[1], 2, int(sys.argv[2]))
+jax.devices()
+time.sleep(40 * int(sys.argv[2]))
+multihost_utils.sync_global_devices("late")
+"""
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -114,4 +124,12 @@ def test_shared_parameters_and_pictures_do_not_make_processes_wait(root):
     fixtures, where = os.path.join(os.path.dirname(__file__), "../fixtures"), address()
     commands = [(fixtures, root / "tree", root / "shared", where, i) for i in range(2)]
     for code, output in together(TRAIN, commands):
+        assert code == 0, output
+
+
+@pytest.mark.slow
+def test_a_process_may_be_late():
+    """It compiles what the other finds in its cache: XLA's CPU processes look for each other for 30 s."""
+    where = address()
+    for code, output in together(LATE, [(where, i) for i in range(2)]):
         assert code == 0, output
