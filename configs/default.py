@@ -77,6 +77,9 @@ def get_config() -> ConfigDict:
     c.model.pose_blocks = 2  # its residual blocks
     # Where its joints come from: "map", read off the feature map; "given", a detector's landmarks; "either".
     c.model.keypoints = "map"
+    # The map of the joints alone teaches the backbone, nothing that is made of its feature: for the first
+    # stage of a training from scratch, which pose losses would keep from finding the joints.
+    c.model.detach = False
     # Variances of joints and vertices of their own, trained by loss.nll (the published ones say little).
     c.model.spread_head = False
     # Start the rotation, pose and camera heads near zero (the published model: only some of them).
@@ -252,6 +255,11 @@ AGREEMENTS = (
             or c.model.keypoint_head == (c.model.keypoints != "given")
         ),
         "'residual' needs config.model.keypoint_head=True, or config.model.keypoints='given' without it",
+    ),
+    (
+        "model.detach",
+        lambda c: not c.model.detach or c.loss.keypoint_map > 0,
+        "nothing would teach the backbone: give config.loss.keypoint_map a weight",
     ),
     (
         "model.published_quirks",

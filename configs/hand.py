@@ -1,6 +1,10 @@
-"""The network that ships: a small AMVUR whose fingers bend, from made-up hands without end.
+"""The network that ships: a small AMVUR whose fingers bend, from made-up hands without end and photographs.
 
-python scripts/train.py --config=configs/hand.py --workdir=runs/hand
+    python scripts/label_photos.py --input=digits.zip --output=data/digits
+    python scripts/train.py --config=configs/hand.py --workdir=runs/hand
+
+docs/weights.md says what digits.zip is, how long it takes and what comes of it. The first stage: the backbone
+finds the joints, the pose head learns from them and from posed skeletons.
 """
 
 from amvur_jax.configs.synthetic_weak import get_config as small
@@ -23,6 +27,7 @@ def get_config() -> ConfigDict:
     c.model.head_hidden = 64
     c.model.pose_head = "residual"
     c.model.keypoints = "either"
+    c.model.detach = True
     c.model.camera_init = (1.5, 0.25, 1.5, 0.25)
     c.loss.pose = 1.0
     c.loss.use_3d = True
@@ -35,7 +40,7 @@ def get_config() -> ConfigDict:
     c.eval.samples = 512
     c.train.batch_size = 32
     c.train.steps = 47000
-    c.train.learning_rate = 1e-3
+    c.train.learning_rate = 8e-4
     c.train.warmup_steps = 200
     c.train.clip_norm = 1.0
     c.train.skeletons = 3

@@ -11,7 +11,7 @@ from flax import nnx
 import render
 from amvur_jax.models import cameras
 from amvur_jax.models.hrnet import HRNet, HRNetSize
-from amvur_jax.models.keypoints import KeypointHead
+from amvur_jax.models.keypoints import DepthKeypointHead, KeypointHead
 from amvur_jax.models.layers import Rngs, linear
 from amvur_jax.models.pose_head import Keypoints, Turns
 from amvur_jax.models.prior import PriorNet, hand_pass
@@ -51,6 +51,7 @@ class AmvurConfig:
     pose_hidden: int = 512
     pose_blocks: int = 2
     keypoints: str = "map"
+    detach: bool = False
     spread_head: bool = False
     centred_heads: bool = False
     camera_init: tuple[float, ...] = (0.45, 0.1, 0.45, 0.0)
@@ -183,8 +184,13 @@ class Amvur(nnx.Module):
         features = config.backbone.features
         self.backbone = HRNet(config.backbone, rngs=rngs)
         if config.keypoint_head:
-            depth = config.pose_head == "residual"
-            self.keypoints = KeypointHead(config.backbone.width, features, depth=depth, rngs=rngs)
+            self.keypoints: KeypointHead | DepthKeypointHead
+            if config.pose_head == "residual":
+                self.keypoints = DepthKeypointHead(
+                    config.backbone.map_channels, features, rngs=rngs
+                )
+            else:
+                self.keypoints = KeypointHead(config.backbone.width, features, rngs=rngs)
         self.prior = PriorNet(config, rngs=rngs)
         inputs = (3 + features, *config.outputs[:-1])
         for i, (width, hidden, out) in enumerate(zip(inputs, config.hidden, config.outputs)):
@@ -254,8 +260,13 @@ class Amvur(nnx.Module):
         g, maps = self.backbone(image.astype(config.dtype), train, remat)
         joints_2d_map, depth_map = None, None
         if config.keypoint_head:
-            joints_2d_map, depth_map, feature = self.keypoints(maps[0])
-            g = g + feature
+            if isinstance(self.keypoints, DepthKeypointHead):
+                joints_2d_map, depth_map = self.keypoints(maps, g)
+            else:
+                joints_2d_map, feature = self.keypoints(maps[0])
+                g = g + feature
+        if config.detach:  # the map alone teaches the backbone
+            g = jax.lax.stop_gradient(g)
         regressor = hand.joint_regressor_21(config.regressor_tips)
 
         # prior
@@ -400,6 +411,8 @@ class Amvur(nnx.Module):
             K_sample = cameras.intrinsics(camera.sample, size)
             # As published the sampled camera projects the means too.
             K = K_sample if quirks else cameras.intrinsics(camera.mu, size)
+            if config.pose_head == "residual":  # whose answer was placed by this camera
+                K = jax.lax.stop_gradient(K)
 
             def project_mu(joints: Gaussian) -> jax.Array:
                 return cameras.project(joints.mu, K) / size

@@ -1,4 +1,6 @@
-"""2D joints read off the finest feature map by soft-argmax, fed back into the global feature."""
+"""Joints read off the feature maps by soft-argmax (Sun et al., Integral Human Pose, ECCV 2018)."""
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +9,24 @@ from flax import nnx
 from amvur_jax.models.layers import Rngs, convolve, linear
 
 
+def expected(heat: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Heat maps (B,H,W,J) -> their softmax (B,H*W,J) and the places (B,J,2) in [0,1] that it expects."""
+    b, h, w, count = heat.shape
+    weights = jax.nn.softmax(heat.reshape(b, h * w, count), 1)
+    rows, columns = jnp.meshgrid(
+        (jnp.arange(h) + 0.5) / h, (jnp.arange(w) + 0.5) / w, indexing="ij"
+    )
+    centres = jnp.stack([columns.ravel(), rows.ravel()], -1)
+    return weights, jnp.einsum("bpj,pc->bjc", weights, centres, precision="highest")
+
+
 class KeypointHead(nnx.Module):
-    """Heat maps -> expected positions (Sun et al., Integral Human Pose, ECCV 2018) -> a feature.
+    """Heat maps of the finest map -> joints in 2D -> a feature.
 
     Not in the published network; from random weights it learns place and fingers sooner.
     """
 
-    def __init__(
-        self, channels: int, features: int, *, depth: bool = False, hidden: int = 256, rngs: Rngs
-    ) -> None:
+    def __init__(self, channels: int, features: int, *, hidden: int = 256, rngs: Rngs) -> None:
         self.heatmap = nnx.Conv(
             channels,
             21,
@@ -24,29 +35,45 @@ class KeypointHead(nnx.Module):
             conv_general_dilated=convolve,
             rngs=rngs,  # type: ignore[arg-type]  # see Rngs
         )
-        if depth:
-            self.depth = nnx.Conv(channels, 21, (1, 1), rngs=rngs)  # type: ignore[arg-type]  # see Rngs
         self.hidden1 = linear(21 * 2, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
         self.hidden2 = linear(hidden, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
         self.out = linear(hidden, features, rngs=rngs)
 
-    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array | None, jax.Array]:
-        """features (B,H,W,C) -> joints (B,21,2) in [0,1] of the crop, depth (B,21), feature (B,features).
+    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """features (B,H,W,C) -> joints (B,21,2) in [0,1] of the crop, feature (B,features)."""
+        _, joints = expected(self.heatmap(features.astype(jnp.float32)))
+        x = jax.nn.relu(self.hidden1((joints.reshape(len(joints), -1) - 0.5) * 4))
+        return joints, self.out(jax.nn.relu(self.hidden2(x)))
 
-        depth: None without that part; behind the wrist, in crops' sides at its distance: a map's mean where
-        the joint is seen.
+
+class DepthKeypointHead(nnx.Module):
+    """Joints in 2.5D, for the residual pose head: heat and depth maps of all maps and the global feature.
+
+    A joint's depth is its depth map's mean where the joint is seen (Iqbal et al., Hand Pose Estimation via
+    Latent 2.5D Heatmap Regression, ECCV 2018). The finest map alone has fewer channels than there are joints.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], features: int, *, hidden: int = 96, rngs: Rngs
+    ) -> None:
+        he = nnx.initializers.he_normal()
+        for i, width in enumerate(channels):
+            setattr(self, f"map{i}", linear(width, hidden, kernel_init=he, rngs=rngs))
+        self.whole = linear(features, hidden, rngs=rngs)
+        self.heat = linear(hidden, 21, rngs=rngs)
+        self.depth = linear(hidden, 21, rngs=rngs)
+
+    def __call__(self, maps: Sequence[jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Maps (B,H,W,C), the finest first, and g (B,features) -> joints (B,21,2) in [0,1], depth (B,21).
+
+        depth: behind the wrist, in crops' sides at its distance.
         """
-        b, h, w, _ = features.shape
-        features = features.astype(jnp.float32)
-        weights = jax.nn.softmax(self.heatmap(features).reshape(b, h * w, 21), 1)
-        rows, columns = jnp.meshgrid(
-            (jnp.arange(h) + 0.5) / h, (jnp.arange(w) + 0.5) / w, indexing="ij"
-        )
-        centres = jnp.stack([columns.ravel(), rows.ravel()], -1)
-        joints = jnp.einsum("bpj,pc->bjc", weights, centres, precision="highest")
-        x = jax.nn.relu(self.hidden1((joints.reshape(b, -1) - 0.5) * 4))
-        depth = None
-        if hasattr(self, "depth"):
-            depth = jnp.sum(weights * self.depth(features).reshape(b, h * w, 21), 1)
-            depth = depth - depth[:, :1]
-        return joints, depth, self.out(jax.nn.relu(self.hidden2(x)))
+        finest = maps[0].shape[:3]
+        total = self.whole(g)[:, None, None]
+        for i, features in enumerate(maps):
+            part = getattr(self, f"map{i}")(features.astype(jnp.float32))
+            total = total + jax.image.resize(part, (*finest, part.shape[-1]), "bilinear")
+        x = jax.nn.relu(total)
+        weights, joints = expected(self.heat(x))
+        depth = jnp.sum(weights * self.depth(x).reshape(weights.shape), 1)
+        return joints, depth - depth[:, :1]

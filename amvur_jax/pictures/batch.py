@@ -53,7 +53,7 @@ def contact_sheet(batch: Mapping[str, np.ndarray], columns: int = 8) -> np.ndarr
     Returns:
       (H, W, 3) uint8.
     """
-    rows = []
+    rows: list[np.ndarray] = []
     for start in range(0, len(batch["image"]) - columns + 1, columns):
         chosen = range(start, start + columns)
         big = [draw.enlarge(batch["image"][i]) for i in chosen]

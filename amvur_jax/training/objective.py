@@ -149,6 +149,8 @@ def weak_terms(
     p, kind, valid = outputs.prior, config.data_term, batch["joints_valid"]
     camera: Any = outputs.camera  # a Gaussian: it is perspective
     K = cameras.intrinsics(getattr(camera, kind), size)
+    if outputs.turns is not None:  # the hand was placed by this camera: it is no unknown
+        K = jax.lax.stop_gradient(K)
     regressed = cameras.regressed(regressor, getattr(p.vertices, kind))
     from_vertices = cameras.project(regressed, K) / size
     from_joints = cameras.project(getattr(p.joints, kind), K) / size
