@@ -23,7 +23,28 @@ def test_the_shipped_configs_are_fine(name):
     config = __import__(f"amvur_jax.configs.{name}", fromlist=[name]).get_config()
     configuration.check(config)
     assert not config.model.published_quirks
-    assert config.model.spread_head == name.startswith("synthetic")
+    assert config.model.spread_head == (name.startswith("synthetic") or name.endswith("_hand"))
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.endswith("_hand")])
+def test_the_variants_with_other_heads_have_the_published_backbone_data_and_labels(name):
+    """What is published stays: backbone, crop, batch and epochs; weak ones see no 3D label."""
+    variant, published = (
+        __import__(f"amvur_jax.configs.{n}", fromlist=[n]).get_config()
+        for n in (name, name.removesuffix("_hand"))
+    )
+    for part in ("model.backbone", "data", "model.image_size", "loss.mode", "model.camera"):
+        first, *rest = part.split(".")
+        ours, theirs = variant[first], published[first]
+        for field in rest:
+            ours, theirs = ours[field], theirs[field]
+        assert ours == theirs, part
+    assert (variant.train.steps, variant.train.batch_size) == (
+        published.train.steps,
+        published.train.batch_size,
+    )
+    assert variant.model.pose_head == "residual" and published.model.pose_head == "published"
+    assert not variant.loss.use_3d
 
 
 @pytest.mark.parametrize(
