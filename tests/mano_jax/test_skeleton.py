@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mano_jax import load_hand
-from mano_jax.limits import POSE_HIGH, POSE_LOW, sample_wide_pose
+from mano_jax.limits import POSE_HIGH, POSE_LOW, sample_pose, sample_wide_pose
 from mano_jax.skeleton import skeleton
 
 
@@ -30,3 +30,22 @@ def test_wide_poses_stay_within_ten_degrees_of_the_limits():
     pose = sample_wide_pose(np.random.default_rng(0), 2000)[:, 1:]
     beyond = np.maximum(pose - POSE_HIGH[1:], POSE_LOW[1:] - pose).max()
     assert 0 < beyond <= np.deg2rad(10) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("sample", "mean", "worst"), [(sample_pose, 1.04, 6.5), (sample_wide_pose, 1.27, 10.7)]
+)
+def test_joints_regressed_from_the_posed_mesh_are_off_by_the_floor_of_the_parity_document(
+    sample, mean, worst
+):
+    """The network regresses its joints; no error against the chain's joints falls below this."""
+    hand, pose = load_hand(), sample(np.random.default_rng(0), 500)
+    posed = hand.with_shape(None).with_pose(pose)
+    regressed = hand.joint_regressor_21("ho3d") @ posed.vertices
+    off = 1000 * np.linalg.norm(regressed - posed.joints_21("ho3d"), axis=-1)
+    assert off.mean() == pytest.approx(mean, rel=0.03)
+    assert off.max() == pytest.approx(worst, rel=0.03)
+    assert off[:, 4::4].max() < 1e-3  # the tips are vertices of the mesh
+    flat = hand.with_shape(None).with_pose(np.zeros((16, 3), np.float32))
+    at_rest = hand.joint_regressor_21("ho3d") @ flat.vertices
+    np.testing.assert_allclose(at_rest, flat.joints_21("ho3d"), atol=1e-6)
