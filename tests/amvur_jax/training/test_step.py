@@ -25,10 +25,17 @@ def batch(tmp_path_factory):
     return jax.device_put(next(train_batches(HO3D(root), 32, 4, seed=0)))
 
 
-def step_of(batch, dtype="float32", **settings):
-    """(fresh state, step) of the smallest network with plain gradient descent, a step's rate RATE."""
+def step_of(batch, dtype="float32", keypoints=None, **settings):
+    """(fresh state, step) of the smallest network with plain gradient descent, a step's rate RATE.
+
+    keypoints: config.model.keypoints of the residual pose head; None for the published one.
+    """
     config = tiniest_config("", batch_size=4, warmup_steps=0, learning_rate=RATE, steps=10**6)
     config.train.update(settings)
+    if keypoints:
+        config.model.update(pose_head="residual", keypoints=keypoints, pose_hidden=16)
+        config.loss.update(pose=1.0, use_3d=True)
+    configuration.check(config)
     config.model.dtype = dtype
     make = (configuration.network, configuration.loss, configuration.hand)
     network, loss, hand = (part(config) for part in make)
@@ -111,8 +118,31 @@ def test_parts_with_any_labels_add_up_to_the_whole_batch(frozen_step, in_parts, 
         assert float(again[name]) == pytest.approx(float(metrics[name]), rel=1e-5, abs=1e-6), name
 
 
-def test_a_picture_with_nothing_to_learn_moves_nothing(batch):
-    state, step = step_of(batch)
+@pytest.fixture(scope="module")
+def residual_steps(batch):
+    """The residual pose head's (state, step): of the whole batch, and in two parts."""
+    # What is made up for a part is drawn for that part: nothing is, then.
+    settings = {"keypoints": "map", "freeze_batch_norm": True, "skeletons": 0}
+    return step_of(batch, **settings), step_of(batch, accumulate=2, **settings)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS[:4])
+def test_parts_add_up_with_the_residual_head_too(residual_steps, batch, pattern):
+    given = with_labels(batch, pattern)
+    ((state, step), (same, in_two)) = residual_steps
+    (whole, metrics), (parts, again) = step(state, given), in_two(same, given)
+    size = difference(whole["model"]["params"], state["model"]["params"])
+    apart = difference(parts["model"]["params"], whole["model"]["params"])
+    assert size > 0 and apart < 1e-5 * size
+    for name in ("total", "pose_joints", "pose_rotation", "pose_2d", "pose_camera", "depth_map"):
+        assert float(again[name]) == pytest.approx(float(metrics[name]), rel=1e-6, abs=1e-6), name
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"keypoints": "either", "skeletons": 0}], ids=["published", "residual"]
+)
+def test_a_picture_with_nothing_to_learn_moves_nothing(batch, settings):
+    state, step = step_of(batch, **settings)
     given = with_labels(batch, "aax2")
     outcomes = []
     for fill in (0, 255):  # whatever it shows and whatever stands in its labels
