@@ -38,7 +38,7 @@ def label_pictures(
     hands: list[DetectedHand] = []
     refused: Counter[str] = Counter()
     for name, image in tqdm(pictures, total=total, unit="image", desc="label", dynamic_ncols=True):
-        hand, fault = _label(detector, image)
+        hand, fault = label_picture(detector, image)
         if fault is None:
             names.append(name)
             hands.append(hand)
@@ -51,7 +51,7 @@ def label_pictures(
     return labels, refused
 
 
-def _label(detector: Detector, image: np.ndarray) -> tuple[DetectedHand, str | None]:
+def label_picture(detector: Detector, image: np.ndarray) -> tuple[DetectedHand, str | None]:
     """The hand of a picture, looked at again by its own landmarks, and what is wrong with it.
 
     Where the hand that is found is no good, the whole picture is taken as its box.

@@ -26,6 +26,7 @@ COMMANDS = (
     "build_dataset",
     "show_batch",
     "annotations",
+    "label_photos",
     "export_weights",
     "convert_torch",
     "fit_hand",
