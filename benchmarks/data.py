@@ -1,6 +1,10 @@
-"""Training pictures a second, from a PNG tree and from built records, beside a plain loop over cv2."""
+"""Training pictures a second: from a PNG tree, from built records, from the stream of made-up hands.
+
+The first two beside a plain loop over cv2, the stream beside make_synthetic.
+"""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -11,14 +15,18 @@ import time
 
 import cv2
 import numpy as np
+from amvur_jax.configs.hand import get_config
 
+from amvur_jax import configuration
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.batches import train_batches
 from amvur_jax.data.build_records import Settings, build
 from amvur_jax.data.crop import crop_box, crop_matrix
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.sample import make_sample
+from amvur_jax.data.synthetic.layers import LayerPainter
 from amvur_jax.data.synthetic.make import make_synthetic
+from amvur_jax.data.synthetic.stream import LAYERS, USES, Stream, Window
 from mano_jax import load_hand
 
 SIZE, BATCH = 224, 32
@@ -38,6 +46,7 @@ def run(quick):
             build("ho3d_v2", folder / "tree", folder / name, hand, settings)
         sets = {n: open_dataset(folder / n, "train", hand) for n in ("tree", "records", "lossless")}
         yield from _one_core(sets, 3 if quick else 15)
+        yield from _stream(folder, hand, *((32, 8, 1) if quick else (LAYERS, 48, 5)))
         full = {name: _Repeated(dataset) for name, dataset in sets.items()}
         yield from _workers(full, (0, 1) if quick else (0, 1, 2), 2 if quick else 30)
         yield from _memory(full["records"], 100 if quick else 10_000)
@@ -85,6 +94,57 @@ def _one_core(sets, repeats):
             "images_core_s": count / value,
             "times_tree": seconds["tree"] / value,
             "times_plain": seconds["plain cv2 loop"] / value,
+        }
+
+
+def _stream(folder, hand, layers, frames, repeats):
+    """Crops of the stream as configs/hand.py takes them, and frames of make_synthetic, in turns.
+
+    By the processor's own time of all threads. A crop's has its share of its window in it: `layers` drawn
+    once, with the backdrops, for USES frames each.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    config, stream, painter = get_config(), Stream("train", hand, 0, layers), LayerPainter(hand)
+    augmentation, scale = configuration.augmentation(config), config.model.crop_scale
+    rng, count = (
+        np.random.default_rng(0),
+        min(512, layers * USES // 2),
+    )  # none asks for the next window
+    places = (folder / f"made{i}" for i in itertools.count())
+
+    def crops(size):
+        for i in range(count):
+            make_sample(stream.frame(i), size, rng, augmentation, scale)
+
+    cases = {  # and how many of them there are
+        "window": (lambda: Window(painter, (0, 0, 0), layers), layers * USES),
+        64: (lambda: crops(64), count),
+        96: (lambda: crops(96), count),
+        "make_synthetic": (
+            lambda: make_synthetic(next(places), frames, 1, difficulty="wide"),
+            frames + 1,
+        ),
+    }
+    spent = {name: [] for name in cases}
+    for repeat in range(repeats + 1):
+        for name, (function, number) in cases.items():
+            start = time.process_time()
+            function()
+            if repeat:  # the first compiles
+                spent[name].append((time.process_time() - start) / number)
+    seconds = {name: statistics.median(values) for name, values in spent.items()}
+    cv2.setNumThreads(threads)
+    made = seconds["make_synthetic"]
+    yield {"case": "one core: make_synthetic", "frames_core_s": 1 / made}
+    for size in (64, 96):
+        whole = seconds[size] + seconds["window"]
+        yield {
+            "case": f"one core: stream, {size} px",
+            "crops_core_s": 1 / whole,
+            "times_make_synthetic": made / whole,
+            "share_of_window": seconds["window"] / whole,
+            "layers": layers,
         }
 
 
