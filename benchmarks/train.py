@@ -21,6 +21,7 @@ SETTINGS = ConfigDict(
         "warmup_steps": 0,
         "clip_norm": 0.0,
         "accumulate": 1,
+        "skeletons": 0,
         "remat": False,
         "ema_decay": 0.0,
         "freeze_batch_norm": False,
