@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py --suite=render
     python scripts/benchmark.py --suite=score --quick
+    python scripts/benchmark.py --suite=learning --runs=runs/learning --plot=learning.png
 
 Figures that are compared are measured in turns in one process. docs/benchmarks.md holds what was
 measured, with the command and the machine.
@@ -37,7 +38,13 @@ _ONLY = flags.DEFINE_enum(
     "only", None, ["small", "w64"], "Size of the network to measure (suites train, inference)."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "File for the rows, one JSON object a line.")
-_PLOT = flags.DEFINE_string("plot", None, "File for a picture of the rows (suite render).")
+_PLOT = flags.DEFINE_string(
+    "plot", None, "File for a picture of the rows (suites render, learning)."
+)
+_SAMPLES = flags.DEFINE_integer(
+    "samples", None, "Training samples of each run (suite learning).", lower_bound=1
+)
+_RUNS = flags.DEFINE_string("runs", None, "Folder of the runs, to go on with (suite learning).")
 flags.mark_flags_as_required(["suite"])
 
 
@@ -45,11 +52,11 @@ def main() -> None:
     suite = importlib.import_module(f"benchmarks.{_SUITE.value}")
     if _PLOT.value and not hasattr(suite, "plot"):
         raise UserError(f"--plot: the suite {_SUITE.value} has no picture; leave it out")
-    only = {"only": _ONLY.value} if _ONLY.value else {}
-    if only and "only" not in inspect.signature(suite.run).parameters:
-        raise UserError(f"--only: the suite {_SUITE.value} has no sizes; leave it out")
+    given = {flag.name: flag.value for flag in (_ONLY, _SAMPLES, _RUNS) if flag.value is not None}
+    for name in given.keys() - inspect.signature(suite.run).parameters.keys():
+        raise UserError(f"--{name}: the suite {_SUITE.value} does not take it; leave it out")
     rows = []
-    for row in itertools.chain([measure.machine()], suite.run(quick=_QUICK.value, **only)):
+    for row in itertools.chain([measure.machine()], suite.run(quick=_QUICK.value, **given)):
         row = {"suite": _SUITE.value} | row
         rows.append(row)
         print(json.dumps(row), flush=True)

@@ -97,5 +97,10 @@ def test_a_suite_of_benchmarks_is_found_and_one_without_a_picture_named(tmp_path
     refused(result, f"the suite {suite} has no picture")
 
 
+def test_a_flag_of_another_suite_is_named():
+    result = call("benchmark.py", "--suite=score", "--samples=5")
+    refused(result, "--samples", "the suite score does not take it")
+
+
 def test_a_missing_flag_is_named():
     refused(call("predict.py"), "--checkpoint")
