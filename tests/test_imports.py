@@ -23,6 +23,7 @@ ORDER = (
     "training",
     "configuration",
     "inference",
+    "hands",
     "published",
     "fitting",
     "score",

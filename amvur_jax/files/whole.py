@@ -42,6 +42,23 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def append_whole(path: Path, data: bytes) -> None:
+    """Append bytes to a file: all of them or, where that fails, none.
+
+    Raises:
+      OSError: they cannot be written.
+    """
+    with open(path, "ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except BaseException:
+            file.truncate(before)
+            raise
+
+
 @contextlib.contextmanager
 def explained(path: str | Path) -> Iterator[None]:
     """Turn an OSError into a UserError that says that the file or folder could not be written."""

@@ -3,13 +3,15 @@
 import ast
 import pathlib
 import re
+import resource
+import signal
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from amvur_jax.errors import UserError
-from amvur_jax.files.whole import save_picture, write_json, write_whole, writing
+from amvur_jax.files.whole import append_whole, save_picture, write_json, write_whole, writing
 
 ROOT = pathlib.Path(__file__).parents[3]
 PIXELS = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
@@ -77,3 +79,20 @@ def test_no_other_module_writes_files_itself():
                 found.add(path.relative_to(ROOT).as_posix())
     assert scanned > 100
     assert found == own
+
+
+def test_what_cannot_be_appended_whole_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "lines"
+    append_whole(path, b"one\n")
+    append_whole(path, b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:  # a disk that is full after 10 bytes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        with pytest.raises(OSError):
+            append_whole(path, b"three\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == b"one\ntwo\n"

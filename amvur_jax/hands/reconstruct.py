@@ -1,0 +1,317 @@
+"""Hands of a photograph: detected, cropped, reconstructed by the network, and put before one camera."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from amvur_jax import inference
+from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
+from amvur_jax.data.frame import project
+from amvur_jax.detect.detector import Detector, Side
+from amvur_jax.errors import UserError
+from amvur_jax.hands import colors, place
+from amvur_jax.hands.focal import ASSUMED, Focal, intrinsics, parse_focal
+from amvur_jax.hands.hand import FocalSource, Hand, mirrored, mirrored_box, mirrored_px
+from amvur_jax.pictures.draw import texture_colors
+
+if TYPE_CHECKING:
+    import mano_jax
+    from amvur_jax.inference import Predictor
+
+SIZES = (1, 4, 16)  # of the batches that are compiled for
+_LEAST_SCORE = 0.5  # below, landmarks in a given box are not believed
+
+
+class Box(NamedTuple):
+    """Where a hand is known to be: (4,) x1, y1, x2, y2 px, and its side, or None where that is not known."""
+
+    box: np.ndarray
+    side: Side | None = None
+
+
+class Found(NamedTuple):
+    """A hand to reconstruct, and the square of the picture that is its crop.
+
+    centre (2,) and length, its middle and side, px; joints_px (21,2) and depth (21,) px as of DetectedHand,
+    NaN where they are not known.
+    """
+
+    side: Side
+    score: float
+    box: np.ndarray
+    centre: np.ndarray
+    length: float
+    joints_px: np.ndarray
+    depth: np.ndarray
+
+
+class Answer(NamedTuple):
+    """The network's, of right hands in their crops' cameras, numpy arrays.
+
+    points (B,21+V,3) m, the joints first; K (B,3,3) px of the crop; finger_pose (B,15,3) from the flat hand;
+    betas (B,10); joints_sigma_mm (B,21), vertices_sigma_mm (B,V); texture (B,V,3) sRGB, or None.
+    """
+
+    points: np.ndarray
+    K: np.ndarray
+    finger_pose: np.ndarray
+    betas: np.ndarray
+    joints_sigma_mm: np.ndarray
+    vertices_sigma_mm: np.ndarray
+    texture: np.ndarray | None
+
+
+class Reconstructor:
+    """Photographs -> hands; a network and a detector that are loaded once."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        detector: Detector | None,
+        thorough: bool = False,
+        side: Side = "right",
+    ) -> None:
+        """Take what is loaded.
+
+        Args:
+          predictor: amvur_jax.inference.Predictor.
+          detector: or None: without boxes, a picture is then taken as a crop about one hand.
+          thorough: look for small hands too.
+          side: of hands of which neither a detector nor a box tells it.
+        Raises:
+          UserError: the network needs landmarks and there is no detector.
+        """
+        if detector is None and predictor.network.config.keypoints == "given":
+            raise UserError(
+                "this network reads no joints off its picture: it needs the detector (not --detect=none)"
+            )
+        self.predictor, self.detector = predictor, detector
+        self.thorough, self.side = thorough, side
+        self.faces = np.asarray(predictor.hand.faces)
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        focal: Focal | float | str | None = None,
+        boxes: Sequence[Box] | None = None,
+        focal_source: FocalSource = "given",
+    ) -> list[Hand]:
+        """Reconstruct the hands of a photograph.
+
+        Args:
+          image: (H, W, 3) uint8 RGB, not mirrored.
+          focal: a Focal, px of the picture, or a word of `parse_focal`; None: assumed, `focal.ASSUMED`.
+          boxes: where the hands are, in the place of those that the detector finds.
+          focal_source: what a hand says of a focal length that is not None.
+        Returns:
+          the hands, best first, or in the order of the boxes.
+        Raises:
+          UserError: a box has its middle outside the picture, or the focal length is none.
+        """
+        if focal is None:
+            focal, focal_source = ASSUMED, "assumed"
+        focal = focal if isinstance(focal, Focal) else parse_focal(focal)
+        height, width = image.shape[:2]
+        K = intrinsics(focal, (width, height))
+        found = self.find(image, boxes)
+        left = any(hand.side == "left" for hand in found)
+        flipped = np.ascontiguousarray(image[:, ::-1]) if left else image
+        hands: list[Hand] = []
+        for start in range(0, len(found), SIZES[-1]):
+            part = found[start : start + SIZES[-1]]
+            # A left hand is the right one of the mirror image.
+            seen = [hand if hand.side == "right" else _mirrored(hand, width) for hand in part]
+            images = [image if hand.side == "right" else flipped for hand in part]
+            for hand, right in zip(part, self._right_hands(images, seen, K, focal_source)):
+                hands.append(right if hand.side == "right" else mirrored(right, width))
+        return hands
+
+    def find(self, image: np.ndarray, boxes: Sequence[Box] | None) -> list[Found]:
+        """Where the hands are: as given, as the detector finds them, or without it one in the middle."""
+        height, width = image.shape[:2]
+        nothing = np.full((21, 2), np.nan), np.full(21, np.nan)
+        if boxes is None and self.detector is None:
+            whole = np.array([0.0, 0.0, width, height])
+            return [Found(self.side, 1.0, whole, whole[2:] / 2, min(width, height), *nothing)]
+        if boxes is None:
+            assert self.detector is not None
+            size = np.array([width, height, width, height])
+            detected = self.detector(image, self.thorough)
+            boxed = [hand._replace(box=np.clip(hand.box, 0, size)) for hand in detected]
+            return [
+                Found(
+                    hand.side,
+                    hand.score,
+                    hand.box,
+                    *self._square(image, hand.box),
+                    hand.joints_px,
+                    hand.depth,
+                )
+                for hand in boxed
+            ]
+        found = []
+        for box, side in boxes:
+            box = np.asarray(box, np.float64)
+            square = self._square(image, box)
+            if self.detector is None:
+                found.append(Found(side or self.side, 1.0, box, *square, *nothing))
+                continue
+            hand = self.detector.landmarks(image, box, side)
+            believed = hand.score >= _LEAST_SCORE or self._needs_landmarks
+            marks = (hand.joints_px, hand.depth) if believed else nothing
+            found.append(Found(hand.side, hand.score, box, *square, *marks))
+        return found
+
+    @property
+    def _needs_landmarks(self) -> bool:
+        return self.predictor.network.config.keypoints == "given"
+
+    def _square(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float]:
+        """The middle (2,) and the side, px, of the crop about a box.
+
+        Raises:
+          UserError: the box has its middle outside the picture.
+        """
+        height, width = image.shape[:2]
+        centre, side, usable = crop_box(box, (width, height))
+        if not usable:
+            raise UserError(
+                f"box={','.join(f'{x:g}' for x in box)}: its middle is outside the picture, which is "
+                f"{width} x {height} px"
+            )
+        return centre, self.predictor.crop_scale * side
+
+    def _right_hands(
+        self,
+        images: Sequence[np.ndarray],
+        found: Sequence[Found],
+        K: np.ndarray,
+        focal_source: FocalSource,
+    ) -> list[Hand]:
+        """At most SIZES[-1] right hands, each with the picture that shows it."""
+        size, count = self.predictor.size, len(found)
+        # Padded, by the first again: so few sizes are ever compiled.
+        order = list(range(count)) + [0] * (next(n for n in SIZES if n >= count) - count)
+        maps = np.stack([crop_matrix(hand.centre, hand.length, size) for hand in found])
+        crops = np.stack([crop_image(image, A, size) for image, A in zip(images, maps)])
+        landmarks = np.stack([hand.joints_px for hand in found])
+        scale = maps[:, 0, 0]
+        joints = scale[:, None, None] * landmarks + maps[:, None, :2, 2]
+        depth = scale[:, None] * np.stack([hand.depth for hand in found])
+        answer = self._answer(crops[order], joints[order], depth[order])
+        points = place.into_picture(answer.points, answer.K, maps[order], size, K, landmarks[order])
+        wrist, translation = self._wrist(answer, points[:, 21:])
+        mean = np.asarray(self.predictor.hand.mean_pose, np.float64).reshape(15, 3)
+        hands = []
+        for i, (image, hand) in enumerate(zip(images, found)):
+            joints_cam, vertices_cam = points[i, :21], points[i, 21:]
+            painted = answer.texture
+            hands.append(
+                Hand(
+                    side="right",
+                    score=hand.score,
+                    box=hand.box,
+                    K=K,
+                    focal_source=focal_source,
+                    vertices_cam=vertices_cam,
+                    joints_cam=joints_cam,
+                    joints_px=project(joints_cam, K),
+                    landmarks_px=hand.joints_px,
+                    wrist_rotation=wrist[i],
+                    finger_pose=answer.finger_pose[i],
+                    finger_pose_from_mean=answer.finger_pose[i] - mean,
+                    betas=answer.betas[i],
+                    translation=translation[i],
+                    joints_sigma_mm=answer.joints_sigma_mm[i],
+                    vertices_sigma_mm=answer.vertices_sigma_mm[i],
+                    sigma_calibrated=self.predictor.temperature is not None,
+                    colors=colors.off_picture(image, vertices_cam, self.faces, K)
+                    if painted is None
+                    else painted[i],
+                )
+            )
+        return hands
+
+    def _answer(self, crops: np.ndarray, joints: np.ndarray, depth: np.ndarray) -> Answer:
+        """The network's Answer for crops (B,S,S,3) and landmarks (B,21,2), (B,21) px of them, NaN: none."""
+        predictor = self.predictor
+        takes = predictor.network.config.keypoints != "map" and np.isfinite(joints).any()
+        # Colours that no loss has trained are none.
+        trained = predictor.config["loss"]["photometric"] > 0
+        outputs = predictor(
+            crops,
+            paint=None if trained else 0,
+            joints=joints if takes else None,
+            depth=depth if takes else None,
+        )
+        view, sigma = predictor.view(outputs), predictor.sigma(outputs)
+        outputs, view, sigma = jax.device_get((outputs, view, sigma))
+        config, temperature = predictor.network.config, predictor.temperature or 1.0
+        shaped = config.predict_shape or config.pose_head == "residual"
+        betas = np.asarray(outputs.betas, np.float64)
+
+        def sigma_mm(log_var: np.ndarray) -> np.ndarray:
+            variance = np.exp(np.asarray(log_var, np.float64)).mean(-1)
+            return 1000 * np.sqrt(temperature * variance)
+
+        return Answer(
+            points=np.concatenate([view.joints, view.vertices], 1).astype(np.float64),
+            K=np.asarray(view.K, np.float64),
+            finger_pose=np.asarray(outputs.tsa_poses[:, 1:], np.float64),
+            betas=betas if shaped else np.zeros_like(betas),
+            joints_sigma_mm=sigma_mm(sigma.joints),
+            vertices_sigma_mm=sigma_mm(sigma.vertices),
+            texture=np.stack([texture_colors(outputs.texture, i) for i in range(len(crops))])
+            if trained
+            else None,
+        )
+
+    def _wrist(self, answer: Answer, vertices_cam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The turn about the wrist (B,3) and the shift (B,3) m that bring the model onto vertices (B,V,3).
+
+        Exact where the answer is the hand model's; a mesh of the network's own is met as well as can be.
+        """
+        found = _unturned(self.predictor.hand, answer.finger_pose, answer.betas)
+        vertices, wrist = (np.asarray(x, np.float64) for x in found)
+        rotation, shift = place.rigid(vertices, vertices_cam)
+        at = np.einsum("bij,bj->bi", rotation, wrist) + shift
+        return Rotation.from_matrix(rotation).as_rotvec(), at - wrist
+
+
+@jax.jit
+def _unturned(
+    hand: mano_jax.HandModel, finger_pose: jax.Array, betas: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Vertices (B,V,3) and wrist (B,3) m of the hand model, its wrist not turned."""
+    pose = jnp.concatenate([jnp.zeros_like(finger_pose[:, :1]), finger_pose], 1)
+    posed = hand.with_shape(betas).with_pose(pose)
+    return posed.vertices, posed.joints[:, 0]
+
+
+def _mirrored(hand: Found, width: float) -> Found:
+    return hand._replace(
+        box=mirrored_box(hand.box, width),
+        centre=mirrored_px(hand.centre, width),
+        joints_px=mirrored_px(hand.joints_px, width),
+    )
+
+
+@functools.cache
+def _shipped() -> Reconstructor:
+    return Reconstructor(inference.load(), Detector())
+
+
+def reconstruct(
+    image: np.ndarray,
+    focal: Focal | float | str | None = None,
+    boxes: Sequence[Box] | None = None,
+) -> list[Hand]:
+    """`Reconstructor` with the shipped weights and the detector, loaded at the first call and kept."""
+    return _shipped()(image, focal, boxes)
