@@ -19,6 +19,7 @@ from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.evaluate import evaluate, predictions, score_records
 from amvur_jax.files.whole import save_picture, write_json
+from amvur_jax.hands.reconstruct import Box, Reconstructor
 from amvur_jax.pictures.overview import overview
 from amvur_jax.predict import predict
 from amvur_jax.predictions.spool import Parts, PartWriter
@@ -117,7 +118,14 @@ def run(
     save_picture(output / "overview.png", overview(predictor, evaluation))
     frame = evaluation.frame(len(evaluation) // 2)
     picture = output / "data" / "evaluation" / f"{frame.name.replace('/', '/rgb/')}.png"
-    predict(predictor, picture, output / "prediction", frame.box)
+    boxes = {picture: [Box(frame.box, frame.side)]}
+    predict(
+        Reconstructor(predictor, None),
+        [picture],
+        output / "prediction",
+        boxes=boxes,
+        overwrite=True,
+    )
 
     print(f"\n{len(evaluation)} frames never trained on; px of a 224 crop")
     print(table(rows))

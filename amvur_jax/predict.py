@@ -1,159 +1,217 @@
-"""Inference on a user's picture: overlay, mesh with colours, all numbers."""
+"""The hands of pictures as files: numbers, meshes and overlays, a picture after the other."""
 
 from __future__ import annotations
 
-import pathlib
-import zipfile
+import dataclasses
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
+import orjson
+from tqdm import tqdm
 
-from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
-from amvur_jax.data.frame import project
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
-from amvur_jax.files.whole import explained, write_picture, write_whole, writing
-from amvur_jax.pictures import draw
+from amvur_jax.files.whole import append_whole, explained, write_picture, write_whole, writing
+from amvur_jax.hands import meshes, numbers
+from amvur_jax.hands.focal import Focal, exif_focal
+from amvur_jax.hands.overlay import overlay
+from amvur_jax.hands.pictures import OVERLAY
 from mano_jax.topology import FINGERS
 
 if TYPE_CHECKING:
-    from amvur_jax.inference import Predictor
+    from amvur_jax.hands.hand import FocalSource, Hand
+    from amvur_jax.hands.reconstruct import Box, Reconstructor
+
+LINES, ARRAYS, DONE = "hands.jsonl", "hands.npz", "pictures.jsonl"
+MESHES: dict[str, Callable[[Sequence[Hand], np.ndarray], bytes]] = {
+    "glb": meshes.glb,
+    "obj": meshes.obj,
+    "ply": meshes.ply,
+}
 
 
-def parse_box(text: str) -> np.ndarray:
-    """Four numbers x1,y1,x2,y2 with x1 < x2 and y1 < y2, px of the picture.
+@dataclasses.dataclass
+class Summary:
+    """What became of the pictures: how many hands, which show none, which could not be read and why.
 
-    Raises:
-      UserError: they are not.
+    sigma: of the last hand, in words. earlier: pictures that were done before.
     """
-    try:
-        box = np.array([float(x) for x in text.split(",")])
-    except ValueError:
-        box = np.zeros(0)
-    if box.shape != (4,) or not np.isfinite(box).all() or (box[:2] >= box[2:]).any():
-        raise UserError(
-            f"--box={text}: expected x1,y1,x2,y2 in pixels of the picture, x1 < x2 and y1 < y2"
-        )
-    return box
 
-
-def crop_of(
-    image: np.ndarray, box: np.ndarray | None, size: int, crop_scale: float = 1.0
-) -> np.ndarray:
-    """The crop's map A (3,3): about the box as the data sets are cropped, or the central square.
-
-    Raises:
-      UserError: the middle of the box is outside the picture.
-    """
-    height, width = image.shape[:2]
-    if box is None:
-        return crop_matrix(np.array([width / 2, height / 2]), min(width, height), size)
-    centre, side, usable = crop_box(box, (width, height))
-    if not usable:
-        raise UserError(
-            f"--box={','.join(f'{x:g}' for x in box)}: its middle is outside the picture, which is "
-            f"{width} x {height} px"
-        )
-    return crop_matrix(centre, crop_scale * side, size)
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
-    """{"prior_joints_mu": array, ...} of nested named tuples, Nones left out."""
-    if hasattr(tree, "_asdict"):
-        items = [flatten(v, f"{prefix}{k}_") for k, v in tree._asdict().items()]
-        return {k: v for item in items for k, v in item.items()}
-    return {} if tree is None else {prefix[:-1]: np.asarray(tree)}
-
-
-def obj_text(
-    vertices_cam: np.ndarray | jax.Array, faces: np.ndarray | jax.Array, colors: np.ndarray
-) -> str:
-    """A Wavefront OBJ with a colour at each vertex, y up and z towards the viewer, metres."""
-    lines = ["# metres; OpenGL camera axes (x right, y up, z to the viewer); v x y z r g b"]
-    for (x, y, z), (r, g, b) in zip(np.asarray(vertices_cam), colors):
-        lines.append(f"v {x:.6f} {-y:.6f} {-z:.6f} {r:.4f} {g:.4f} {b:.4f}")
-    lines += [f"f {a} {b} {c}" for a, b, c in np.asarray(faces) + 1]
-    return "\n".join(lines) + "\n"
-
-
-def sigma_text(predictor: Predictor, joints_mm: np.ndarray) -> str:
-    """How far off each finger may be, in a line: root mean squares over its joints of sigma (21,) in mm."""
-    fingers = {
-        name: float(np.sqrt(np.mean(joints_mm[4 * i + 1 : 4 * i + 5] ** 2)))
-        for i, name in enumerate(FINGERS)
-    }
-    listed = ", ".join(f"{name} {value:.0f}" for name, value in fingers.items())
-    kind = "calibrated" if predictor.temperature else "not calibrated: see evaluate.py --calibrate"
-    return f"sigma of a coordinate relative to the wrist, mm ({kind}): {listed}"
-
-
-def check_same_picture(path: pathlib.Path, picture: np.ndarray) -> None:
-    """Raise a UserError where results of another picture of the same name would be lost."""
-    try:
-        with np.load(path, allow_pickle=False) as before:
-            other = str(before["picture"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return  # nothing there, or nothing of ours
-    if other != str(picture):
-        raise UserError(f"{path}: is of another picture, {other}; give another --output")
+    pictures: int = 0
+    hands: int = 0
+    earlier: int = 0
+    empty: list[Path] = dataclasses.field(default_factory=list)
+    bad: dict[Path, str] = dataclasses.field(default_factory=dict)
+    files: list[Path] = dataclasses.field(default_factory=list)
+    sigma: str = ""
 
 
 def predict(
-    predictor: Predictor,
-    image_path: str | pathlib.Path,
-    output: str | pathlib.Path,
-    box: np.ndarray | None = None,
-) -> tuple[list[pathlib.Path], str]:
-    """Reconstruct the hand in a picture and write what there is to see and to compute with.
+    reconstructor: Reconstructor,
+    pictures: Sequence[Path],
+    output: str | Path,
+    *,
+    boxes: Mapping[Path, Sequence[Box]] | None = None,
+    focal: Focal | None = None,
+    kinds: Collection[str] = ("glb",),
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Summary:
+    """Reconstruct the hands of pictures and write what there is to see and to compute with.
+
+    For a picture with hands NAME_overlay.jpg and its meshes, NAME.glb; for all hands.jsonl and hands.npz
+    (docs/outputs.md). pictures.jsonl says what became of each picture. A picture that can't be read is named
+    on stderr and left out.
 
     Args:
-      predictor: amvur_jax.inference.Predictor.
-      image_path: PNG or JPEG; without a box it is taken as a crop about a right hand.
-      output: folder; NAME_overlay.png, NAME.obj, NAME.npz go there. The .npz holds all of `Outputs` (such as
-        "prior_joints_mu"); of the answer `vertices_cam`, `joints_cam` (m, in the camera of the crop, as in
-        the OBJ), `K_crop` and `joints_2d_px` (px of the crop, joints_cam through K_crop); `crop` (3,3) from
-        pixels of the picture to those of the crop; and sigmas in mm.
-      box: (4,) x1,y1,x2,y2 about the hand, px of the picture, or None.
-    Returns:
-      The three paths, and a sentence about sigma.
+      reconstructor: amvur_jax.hands.reconstruct.Reconstructor.
+      pictures: paths.
+      output: folder.
+      boxes: where the hands are; of a picture that it lacks, or None: as the reconstructor finds them.
+      focal: of all pictures; None: of their EXIF, else assumed.
+      kinds: of meshes, of MESHES.
+      resume: leave out pictures that are done.
+      overwrite: start anew where there are results.
     Raises:
-      UserError: the picture is not readable, the box is off it, the folder cannot be written to, or has the
-        results of another picture of this name.
+      UserError: the folder has results and neither resume nor overwrite is said, or cannot be written to:
+        what is whole stays.
     """
-    image = read_image(image_path)
-    A = crop_of(image, box, predictor.size, predictor.crop_scale)
-    crop = crop_image(image, A, predictor.size)
-    outputs = jax.device_get(predictor(crop[None]))
-    panel = crop_of(image, box, draw.PANEL, predictor.crop_scale)
-    sharp = crop_image(image, panel, draw.PANEL)
-    pictures = {"input": sharp, **draw.panels(predictor, outputs, crop[None], 0, sharp)}
-    view = predictor.view(outputs)
-    colors = draw.texture_colors(outputs.texture, 0)
-    arrays = {k: v[0] for k, v in flatten(outputs).items()}
-    sigma = predictor.sigma(outputs)
-    scale = 1000 * np.sqrt(predictor.temperature or 1.0)
-    for kind in ("joints", "vertices"):
-        variance = np.exp(np.asarray(getattr(sigma, kind)[0], np.float64)).mean(-1)
-        arrays[f"{kind}_sigma_mm"] = (scale * np.sqrt(variance)).astype(np.float32)
-    arrays |= {
-        "faces": np.asarray(predictor.hand.faces),
-        "crop": A,
-        "K_crop": np.asarray(view.K[0]),
-        "vertices_cam": np.asarray(view.vertices[0]),
-        "joints_cam": np.asarray(view.joints[0]),
-    }
-    arrays["joints_2d_px"] = project(arrays["joints_cam"], arrays["K_crop"])
-    arrays["picture"] = np.array(str(pathlib.Path(image_path).resolve()))
+    output, faces = Path(output), reconstructor.faces
+    done = begin(output, resume, overwrite)
+    names = {entry["picture"]: entry["name"] for entry in done.values()}
+    summary = Summary()
+    bar = tqdm(pictures, unit="picture", disable=None if len(pictures) > 1 else True)
+    for number, path in enumerate(bar):
+        if str(path) in done:
+            summary.earlier += 1
+            continue
+        try:
+            image = read_image(path)
+            own, source = _focal(path, focal)
+            given = None if boxes is None else boxes.get(path)
+            hands = reconstructor(image, own, given, source)
+        except UserError as error:
+            summary.bad[path] = str(error)
+            if len(pictures) > 1:
+                tqdm.write(f"left out: {error}", file=sys.stderr)
+            continue
+        name = names.setdefault(str(path), _name(path, names))
+        files: list[Path] = []
+        left = len(pictures) - number
+        with explained(f"{output}: at {path} ({left} pictures are not done; --resume goes on)"):
+            if hands:
+                files.append(output / f"{name}{OVERLAY}")
+                write_picture(files[-1], overlay(image, hands, faces))
+                for kind in kinds:
+                    files.append(output / f"{name}.{kind}")
+                    write_whole(files[-1], MESHES[kind](hands, faces))
+            height, width = image.shape[:2]
+            lines = [
+                numbers.line(hand, str(path), i, (width, height)) for i, hand in enumerate(hands)
+            ]
+            append_whole(output / LINES, b"".join(lines))
+            entry = {"picture": str(path), "name": name, "hands": len(hands)}
+            append_whole(output / DONE, orjson.dumps(entry) + b"\n")
+        summary.files += files
+        summary.pictures += 1
+        summary.hands += len(hands)
+        if hands:
+            summary.sigma = sigma_text(hands[0])
+        else:
+            summary.empty.append(path)
+    numbers.write_arrays(output / LINES, output / ARRAYS)
+    summary.files += [output / LINES, output / ARRAYS, output / DONE]
+    return summary
 
-    output, name = pathlib.Path(output), pathlib.Path(image_path).stem
-    paths = [output / f"{name}_overlay.png", output / f"{name}.obj", output / f"{name}.npz"]
-    check_same_picture(paths[2], arrays["picture"])
-    text = obj_text(view.vertices[0], predictor.hand.faces, colors)
+
+def check_output(output: Path, resume: bool, overwrite: bool) -> None:
+    """Raise a UserError where a folder has results of which nothing was said."""
+    found = [output / name for name in (LINES, DONE) if (output / name).is_file()]
+    if any(path.stat().st_size for path in found) and not (resume or overwrite):
+        raise UserError(
+            f"{output}: has results already; go on with --resume, start anew with --overwrite, or "
+            "give another --output"
+        )
+
+
+def begin(output: Path, resume: bool, overwrite: bool) -> dict[str, dict[str, Any]]:
+    """Make the folder ready: {picture: its entry} of the pictures that are done.
+
+    Raises:
+      UserError: as of `check_output`; the folder cannot be written to, or its files are damaged.
+    """
+    check_output(output, resume, overwrite)
+    lines, record = output / LINES, output / DONE
+    done: dict[str, dict[str, Any]] = {}
+    if resume and record.exists():
+        done = {entry["picture"]: entry for entry in numbers.read_lines(record)}
     with explained(output):
         output.mkdir(parents=True, exist_ok=True)
-        write_picture(paths[0], draw.sheet([pictures]))
-        write_whole(paths[1], text.encode())
-        with writing(paths[2]) as file:
-            np.savez_compressed(file, **arrays)
-    return paths, sigma_text(predictor, arrays["joints_sigma_mm"])
+        # Of the picture at which a run was stopped there may be hands, but no entry.
+        kept = numbers.read_lines(lines) if done else ()
+        with writing(lines) as file:
+            for entry in kept:
+                if entry["picture"] in done:
+                    file.write(orjson.dumps(entry) + b"\n")
+        write_whole(record, b"".join(orjson.dumps(entry) + b"\n" for entry in done.values()))
+    return done
+
+
+def _focal(path: Path, given: Focal | None) -> tuple[Focal | None, FocalSource]:
+    if given is not None:
+        return given, "given"
+    found = exif_focal(path)
+    return found, "assumed" if found is None else "exif"
+
+
+def _name(path: Path, taken: Mapping[str, str]) -> str:
+    """What a picture's files are called: as itself, with a number where another one has that name."""
+    names, number, name = set(taken.values()), 2, path.stem
+    while name in names:
+        name, number = f"{path.stem}_{number}", number + 1
+    return name
+
+
+def told(summary: Summary) -> str:
+    """What a run has done, in words."""
+    alone = summary.pictures == 1 and not (summary.bad or summary.earlier)
+    if alone and summary.hands:
+        return "\n".join([*map(str, summary.files), summary.sigma])
+    parts = [f"{summary.hands} hands in {summary.pictures} pictures"]
+    if summary.empty:
+        parts.append(f"{len(summary.empty)} without a hand")
+    if summary.bad:
+        parts.append(f"{len(summary.bad)} left out")
+    if summary.earlier:
+        parts.append(f"{summary.earlier} done before")
+    return ", ".join(parts)
+
+
+def check_summary(summary: Summary, several: bool) -> None:
+    """Raise a UserError where a picture was left out, or one that is not of `several` shows no hand."""
+    bad = list(summary.bad.items())
+    if bad and not several:
+        raise UserError(bad[0][1])
+    if bad:
+        named = ", ".join(str(path) for path, _ in bad[:10]) + ", ..." * (len(bad) > 10)
+        raise UserError(f"{len(bad)} pictures could not be used and were left out: {named}")
+    if summary.empty and not several:
+        raise UserError(
+            f"{summary.empty[0]}: no hand was found; look for a small one with --detect=thorough, or say "
+            "where it is with --box"
+        )
+
+
+def sigma_text(hand: Hand) -> str:
+    """How far off each finger may be, in a line: root mean squares over its joints of sigma in mm."""
+    sigma = hand.joints_sigma_mm
+    fingers = {
+        name: float(np.sqrt(np.mean(sigma[4 * i + 1 : 4 * i + 5] ** 2)))
+        for i, name in enumerate(FINGERS)
+    }
+    listed = ", ".join(f"{name} {value:.0f}" for name, value in fingers.items())
+    kind = "calibrated" if hand.sigma_calibrated else "not calibrated: see evaluate.py --calibrate"
+    return f"sigma of a coordinate relative to the wrist, mm ({kind}): {listed}"

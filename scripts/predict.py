@@ -1,29 +1,65 @@
-"""Reconstruct the right hand in a picture: overlay PNG, OBJ with vertex colours, all outputs as .npz.
+"""Hands of photographs in 3D: numbers, a GLB and an overlay of each picture.
 
-    python scripts/predict.py --checkpoint=runs/demo --input=photo.jpg --box=210,80,420,300 --output=out
+    python scripts/predict.py --input=photo.jpg --output=out
+    python scripts/predict.py --input=photos/ --output=out --focal=26mm
 
-The .npz has joints_sigma_mm and vertices_sigma_mm, the standard deviation of a coordinate relative to the
-wrist; run scripts/evaluate.py --calibrate first, so that they are what the errors were on labelled frames.
-Without --box the picture itself is taken as the crop about the hand (its central square).
+--input is a picture, several with commas, a folder, a glob in quotes, or - for a list on standard input.
+Without --checkpoint the shipped weights are taken. docs/outputs.md says what is written, in which units.
+
+The hands' place in metres follows from the focal length: --focal, else the EXIF of the picture, else 28 mm
+on 35 mm film. A picture that cannot be read is named and left out, and the exit code is 1.
 """
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 
 from amvur_jax import inference, weights
-from amvur_jax.predict import parse_box, predict
+from amvur_jax.detect.detector import Detector
+from amvur_jax.errors import UserError
+from amvur_jax.hands.focal import parse_focal
+from amvur_jax.hands.pictures import boxes_of, find_pictures, parse_box, read_boxes
+from amvur_jax.hands.reconstruct import Box, Reconstructor
+from amvur_jax.predict import check_output, check_summary, predict, told
 from amvur_jax.runtime import cli, startup
 
+_INPUT = flags.DEFINE_string(
+    "input", None, "A picture, several with commas, a folder, a glob, or - for a list on stdin."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     weights.NAME,
     "A run's folder, RUN@best, one checkpoints/STEP of it, or a file of weights.",
 )
-_INPUT = flags.DEFINE_string("input", None, "The picture, PNG or JPEG.")
-_BOX = flags.DEFINE_string("box", None, "x1,y1,x2,y2 about the hand, px of the picture.")
+_BOX = flags.DEFINE_string(
+    "box", None, "x1,y1,x2,y2 about the hand of the one picture, px; nothing else is looked for."
+)
+_SIDE = flags.DEFINE_enum(
+    "side", None, ["right", "left"], "Of the hand of --box, or of the picture with --detect=none."
+)
+_BOXES = flags.DEFINE_string(
+    "boxes", None, "CSV or JSON: picture, x1, y1, x2, y2, side (or nothing). Pictures' only hands."
+)
+_DETECT = flags.DEFINE_enum(
+    "detect",
+    "normal",
+    ["normal", "thorough", "none"],
+    "Thorough looks for small hands too; none takes each picture as the crop about one hand.",
+)
+_DETECTOR = flags.DEFINE_string("detector", None, "A newer hand_landmarker.task of MediaPipe.")
+_FOCAL = flags.DEFINE_string(
+    "focal", None, "Focal length of all pictures: px, or such as 26mm on 35 mm film."
+)
+_OBJ = flags.DEFINE_bool("obj", False, "Write a Wavefront OBJ of each picture, too.")
+_PLY = flags.DEFINE_bool("ply", False, "Write a PLY of each picture, too.")
+_RESUME = flags.DEFINE_bool("resume", False, "Go on in an output folder: leave out what is done.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Start anew in an output folder.")
 _HAND = flags.DEFINE_string(
     "hand", None, "The hand model, where it is no longer where the checkpoint says."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 _CACHE = flags.DEFINE_string(
     "compilation_cache",
     startup.cache_folder(),
@@ -34,13 +70,40 @@ flags.mark_flags_as_required(["input", "output"])
 
 def main() -> None:
     startup.keep_compiled(_CACHE.value)
-    box = None if _BOX.value is None else parse_box(_BOX.value)
-    paths, sigma = predict(
-        inference.load(_CHECKPOINT.value, _HAND.value), _INPUT.value, _OUTPUT.value, box
+    pictures = find_pictures(_INPUT.value, sys.stdin if _INPUT.value == "-" else ())
+    boxes = _boxes(pictures.paths)
+    focal = None if _FOCAL.value is None else parse_focal(_FOCAL.value)
+    check_output(Path(_OUTPUT.value), _RESUME.value, _OVERWRITE.value)
+    detector = None if _DETECT.value == "none" else Detector(_DETECTOR.value)
+    predictor = inference.load(_CHECKPOINT.value, _HAND.value)
+    thorough = _DETECT.value == "thorough"
+    summary = predict(
+        Reconstructor(predictor, detector, thorough, _SIDE.value or "right"),
+        pictures.paths,
+        _OUTPUT.value,
+        boxes=boxes,
+        focal=focal,
+        kinds=["glb", *["obj"] * _OBJ.value, *["ply"] * _PLY.value],
+        resume=_RESUME.value,
+        overwrite=_OVERWRITE.value,
     )
-    for path in paths:
-        print(path)
-    print(sigma)
+    print(told(summary))
+    check_summary(summary, pictures.several)
+
+
+def _boxes(paths: Sequence[Path]) -> dict[Path, list[Box]] | None:
+    """What --box, --side and --boxes say of each picture."""
+    if _BOX.value and _BOXES.value:
+        raise UserError("--box and --boxes: give one of them")
+    if _SIDE.value and not (_BOX.value or _DETECT.value == "none"):
+        raise UserError("--side goes with --box or --detect=none; else the detector tells the side")
+    if _BOXES.value:
+        return boxes_of(read_boxes(_BOXES.value), paths)
+    if not _BOX.value:
+        return None
+    if len(paths) > 1:
+        raise UserError(f"--box is of one picture, not of {len(paths)}; give --boxes=FILE")
+    return {paths[0]: [Box(parse_box(_BOX.value), _SIDE.value)]}
 
 
 if __name__ == "__main__":

@@ -103,4 +103,4 @@ def test_a_flag_of_another_suite_is_named():
 
 
 def test_a_missing_flag_is_named():
-    refused(call("predict.py"), "--checkpoint")
+    refused(call("predict.py"), "--input", "--output")

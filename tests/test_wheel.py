@@ -52,5 +52,7 @@ def test_the_wheel_trains_predicts_and_scores(tmp_path):
         tmp_path / "scores" / "scores.txt"
     ).read_text()
     picture = sorted((tmp_path / "data" / "evaluation").glob("*/rgb/*.png"))[0]
-    run(amvur, "predict", "--checkpoint=run", f"--input={picture}", "--output=out")
-    assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".png", ".obj", ".npz"}
+    flags = ["--detect=none", "--obj", f"--input={picture}", "--output=out"]
+    run(amvur, "predict", "--checkpoint=run", *flags)
+    found = {p.suffix for p in (tmp_path / "out").iterdir()}
+    assert found == {".jpg", ".obj", ".glb", ".npz", ".jsonl"}

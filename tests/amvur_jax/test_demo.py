@@ -33,7 +33,12 @@ def test_the_demo_leaves_everything_that_it_promises(tmp_path, capsys):
     assert json.loads((tmp_path / "scores.json").read_text()) == rows["trained network"]
     assert len(json.loads(zipfile.ZipFile(tmp_path / "pred.zip").read("pred.json"))[0]) == 3
     assert cv2.imread(str(tmp_path / "overview.png")).shape[1] > 6 * 224
-    assert len(list((tmp_path / "prediction").iterdir())) == 3
+    assert {p.suffix for p in (tmp_path / "prediction").iterdir()} == {
+        ".glb",
+        ".jpg",
+        ".jsonl",
+        ".npz",
+    }
     # scored on the way, which says which checkpoint is the best
     scored = scalars(tmp_path / "tensorboard")["eval/pa_mpjpe_mm"]
     assert [step for step, _ in scored] == [2, 4]

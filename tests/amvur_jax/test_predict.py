@@ -1,0 +1,162 @@
+"""A run over pictures: what it leaves, how it goes on, and what it says of what went wrong."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from hands import SIZE, faces, hand
+
+from amvur_jax import predict as module
+from amvur_jax.errors import UserError
+from amvur_jax.hands.focal import parse_focal
+from amvur_jax.predict import check_output, check_summary, predict, told
+
+
+class Made:
+    """A reconstructor that finds as many hands as the first pixel's red, and remembers what it was asked."""
+
+    def __init__(self):
+        self.faces, self.asked = faces(), []
+
+    def __call__(self, image, focal=None, boxes=None, focal_source="given"):
+        self.asked.append((focal, focal_source, boxes))
+        if boxes == "off":
+            raise UserError("box=1,2,3,4: its middle is outside the picture")
+        return [hand("left" if i else "right", (0, 0, 0.5 + i)) for i in range(image[0, 0, 0])]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Pictures of 1, 0 and 2 hands, a damaged one before the last."""
+    for name, count in (("one.png", 1), ("none.png", 0), ("sub/one.png", 2)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        PIL.Image.new("RGB", SIZE, (count, 0, 0)).save(tmp_path / name)
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    return [tmp_path / name for name in ("one.png", "none.png", "bad.png", "sub/one.png")]
+
+
+@pytest.fixture(autouse=True)
+def no_drawing(monkeypatch):
+    monkeypatch.setattr(module, "overlay", lambda image, hands, faces: image)
+
+
+def left_by(folder):
+    return {p.name for p in folder.iterdir()}
+
+
+def entries(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_leaves_numbers_of_all_and_pictures_of_each(pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    summary = predict(Made(), pictures, out, kinds=("glb", "obj", "ply"))
+    names = {"one", "one_2"}  # of the same name in another folder
+    files = {f"{name}{end}" for name in names for end in ("_overlay.jpg", ".glb", ".obj", ".ply")}
+    assert left_by(out) == files | {"hands.jsonl", "hands.npz", "pictures.jsonl"}
+    found = entries(out / "hands.jsonl")
+    assert [(Path(e["picture"]), e["index"], e["side"]) for e in found] == [
+        (pictures[0], 0, "right"),
+        (pictures[3], 0, "right"),
+        (pictures[3], 1, "left"),
+    ]
+    assert np.load(out / "hands.npz")["picture"].tolist() == [e["picture"] for e in found]
+    done = entries(out / "pictures.jsonl")
+    assert [(e["name"], e["hands"]) for e in done] == [("one", 1), ("none", 0), ("one_2", 2)]
+    # the bad one is named, counted and skipped; the exit code says so
+    assert "left out:" in (said := capsys.readouterr().err) and "bad.png" in said
+    assert told(summary) == "3 hands in 3 pictures, 1 without a hand, 1 left out"
+    with pytest.raises(UserError, match=r"1 pictures could not be used .*bad\.png"):
+        check_summary(summary, several=True)
+
+
+def test_one_picture_without_a_hand_is_an_error_and_a_folder_of_them_none(pictures, tmp_path):
+    summary = predict(Made(), pictures[1:2], tmp_path / "out")
+    check_summary(summary, several=True)
+    with pytest.raises(UserError, match=r"none\.png: no hand was found; .*--box"):
+        check_summary(summary, several=False)
+    assert left_by(tmp_path / "out") == {"hands.jsonl", "hands.npz", "pictures.jsonl"}
+    summary = predict(Made(), pictures[2:3], tmp_path / "bad")
+    with pytest.raises(UserError, match=r"^.*bad\.png: is truncated"):
+        check_summary(summary, several=False)
+
+
+def test_what_is_there_stays_unless_it_is_said(pictures, tmp_path):
+    out = tmp_path / "out"
+    predict(Made(), pictures[:1], out)
+    before = (out / "hands.jsonl").read_bytes()
+    for check in (lambda: check_output(out, False, False), lambda: predict(Made(), pictures, out)):
+        with pytest.raises(UserError, match=r"has results already; .*--resume.*--overwrite"):
+            check()
+    assert (out / "hands.jsonl").read_bytes() == before
+    predict(Made(), pictures[3:], out, overwrite=True)
+    assert [e["name"] for e in entries(out / "pictures.jsonl")] == ["one"]
+    assert len(entries(out / "hands.jsonl")) == 2
+
+
+def test_a_stopped_run_goes_on_to_the_same_files(pictures, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    predict(Made(), pictures, whole)
+    predict(Made(), pictures[:2], out)
+    with open(out / "hands.jsonl", "ab") as file:  # killed within the next picture
+        file.write((whole / "hands.jsonl").read_bytes().splitlines(keepends=True)[1])
+        file.write(b'{"picture":')
+    again = Made()
+    summary = predict(again, pictures, out, resume=True)
+    assert len(again.asked) == 1 and summary.earlier == 2 and "2 done before" in told(summary)
+    for name in ("hands.jsonl", "pictures.jsonl"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert left_by(out) == left_by(whole)
+
+
+def test_the_focal_length_is_the_flags_else_the_pictures_own(pictures, tmp_path):
+    exif = PIL.Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 26
+    PIL.Image.new("RGB", SIZE).save(tmp_path / "phone.jpg", exif=exif)
+    paths, made = [tmp_path / "phone.jpg", pictures[0]], Made()
+    predict(made, paths, tmp_path / "a")
+    predict(made, paths, tmp_path / "b", focal=parse_focal("900"), boxes={paths[1]: []})
+    assert made.asked == [
+        ((26, "mm"), "exif", None),
+        (None, "assumed", None),
+        ((900, "px"), "given", None),
+        ((900, "px"), "given", []),
+    ]
+
+
+def test_a_box_that_does_not_fit_leaves_out_its_picture_alone(pictures, tmp_path):
+    boxes = {pictures[0]: "off"}
+    summary = predict(Made(), [pictures[0], pictures[3]], tmp_path / "out", boxes=boxes)
+    assert (summary.hands, list(summary.bad)) == (2, pictures[:1])
+    # where nothing came of it, nothing is in the way of the next try
+    predict(Made(), pictures[:1], tmp_path / "none", boxes=boxes)
+    check_output(tmp_path / "none", False, False)
+
+
+def test_a_full_disk_leaves_what_is_whole_and_names_the_rest(pictures, tmp_path, monkeypatch):
+    out, write = tmp_path / "out", module.write_whole
+
+    def full(path, data):
+        if path.name == "one_2.glb":
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(module, "write_whole", full)
+    with pytest.raises(
+        UserError, match=r"at .*sub/one\.png \(1 pictures are not done; --resume .*No space"
+    ):
+        predict(Made(), [pictures[0], pictures[3]], out)
+    assert [e["name"] for e in entries(out / "pictures.jsonl")] == ["one"]
+    assert len(entries(out / "hands.jsonl")) == 1
+    assert not [p for p in out.iterdir() if p.suffix == ".part"]
+
+
+def test_sigma_is_said_of_one_picture(pictures, tmp_path):
+    said = told(predict(Made(), pictures[:1], tmp_path / "out"))
+    sigma = hand().joints_sigma_mm
+    index = np.sqrt((sigma[5:9] ** 2).mean())
+    assert re.search(rf"mm \(calibrated\): thumb .*index {index:.0f},", said)
+    assert str(tmp_path / "out" / "one.glb") in said
