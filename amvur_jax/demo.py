@@ -118,7 +118,7 @@ def run(
     save_picture(output / "overview.png", overview(predictor, evaluation))
     frame = evaluation.frame(len(evaluation) // 2)
     picture = output / "data" / "evaluation" / f"{frame.name.replace('/', '/rgb/')}.png"
-    boxes = {picture: [Box(frame.box, frame.side)]}
+    boxes = {picture: [Box(frame.box, "left" if frame.side == "left" else "right")]}
     predict(
         Reconstructor(predictor, None),
         [picture],

@@ -102,5 +102,19 @@ def test_a_flag_of_another_suite_is_named():
     refused(result, "--samples", "the suite score does not take it")
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--input=a.jpg", "--box=1,2,3"], ("--box=1,2,3", "x1,y1,x2,y2")),
+        (["--input=a.jpg,b.jpg", "--box=1,2,3,4"], ("not of 2", "--boxes=FILE")),
+        (["--input=a.jpg", "--side=left"], ("--side goes with --box",)),
+        (["--input=a.jpg", "--focal=0"], ("focal=0", "26mm")),
+    ],
+)
+def test_what_predict_cannot_do_is_named_before_anything_is_written(tmp_path, flags, words):
+    refused(call("predict.py", f"--output={tmp_path / 'out'}", *flags), *words)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_flag_is_named():
     refused(call("predict.py"), "--input", "--output")

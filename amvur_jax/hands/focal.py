@@ -58,6 +58,8 @@ def exif_focal(path: str | Path) -> Focal | None:
             value = float(image.getexif().get_ifd(_EXIF_IFD).get(_FOCAL_35MM, 0))
     except (OSError, ValueError, TypeError, SyntaxError, KeyError, ZeroDivisionError):
         return None
+    except PIL.Image.DecompressionBombError:  # of a size that Pillow would not decode
+        return None
     return Focal(value, "mm") if 0 < value < math.inf else None
 
 
