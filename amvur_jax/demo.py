@@ -12,13 +12,16 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from amvur_jax import inference, weights
+from amvur_jax.data.crop import crop_image, crop_matrix
 from amvur_jax.data.frame import Dataset
 from amvur_jax.data.open import open_dataset
-from amvur_jax.data.readers.photos import Photos
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.make import make_synthetic
+from amvur_jax.detect.detector import Detector
 from amvur_jax.evaluate import evaluate, predictions, score_records
+from amvur_jax.files.image import read_image
 from amvur_jax.files.whole import save_picture, write_json
+from amvur_jax.hands.overlay import overlay
 from amvur_jax.hands.reconstruct import Box, Reconstructor
 from amvur_jax.pictures.overview import overview
 from amvur_jax.predict import predict
@@ -59,6 +62,28 @@ def score(
         return scored.summary
 
 
+def photo_sheet(reconstructor: Reconstructor, folder: pathlib.Path = PHOTOS) -> np.ndarray:
+    """The photographs of a folder, each beside its hands, five in a row: (H, W, 3) uint8."""
+    tiles, half = [], 160
+    for path in sorted(folder.glob("*.jpg")):
+        image = read_image(path)
+        hands = reconstructor(image)
+        at = hands[0].box.reshape(2, 2).mean(0) if hands else np.array(image.shape[1::-1]) / 2
+        side = (
+            1.35 * np.ptp(hands[0].box.reshape(2, 2), axis=0).max()
+            if hands
+            else min(image.shape[:2])
+        )
+        A = crop_matrix(at, side, half)
+        drawn = overlay(image, hands, reconstructor.faces)
+        # The overlay of a small photograph is larger.
+        B = A @ np.diag([image.shape[1] / drawn.shape[1], image.shape[0] / drawn.shape[0], 1.0])
+        pair = crop_image(image, A, half), crop_image(drawn, B, half)
+        tiles.append(np.concatenate(pair, axis=1))
+    rows = [np.concatenate(tiles[i : i + 5], axis=1) for i in range(0, len(tiles) // 5 * 5, 5)]
+    return np.concatenate(rows)
+
+
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """{row: scores} as text, one line a row."""
     width = max(map(len, rows)) + 2
@@ -92,7 +117,9 @@ def run(
         make_synthetic(config.data.root, *frames, seed=seed)
     shipped = weights.file_of(config.init_from) == weights.SHIPPED if config.init_from else False
     if first and shipped:
-        save_picture(output / "photos.png", overview(inference.load(), Photos(PHOTOS), 10))
+        save_picture(
+            output / "photos.png", photo_sheet(Reconstructor(inference.load(), Detector()))
+        )
         print(f"{output}/photos.png: the shipped network on photographs it was not trained on")
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("data")
