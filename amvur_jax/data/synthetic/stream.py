@@ -45,6 +45,8 @@ class _Names(Sequence[str]):
         return self._count
 
     def __getitem__(self, i):  # type: ignore[no-untyped-def, override]  # numbers alone
+        if not 0 <= i < self._count:
+            raise IndexError(i)  # which ends a loop over them
         return f"{ROOT}/{i}"
 
 

@@ -121,3 +121,8 @@ def test_wide_poses_are_farther_from_one_hand_than_usual_ones():
         found.append(1000 * np.linalg.norm(aligned - joints, axis=-1).mean())
     usual, wide = found
     assert wide > 11 > usual
+
+
+def test_names_end_where_the_frames_do():
+    names = Stream("evaluation", layers=LAYERS).names
+    assert list(itertools.islice(names, 2 * LAYERS)) == [f"stream/{i}" for i in range(LAYERS)]
