@@ -20,14 +20,14 @@ from amvur_jax.configs import (
 from ml_collections import ConfigDict
 
 from amvur_jax import checkpoint, configuration, inference
-from amvur_jax.data.open import open_dataset
-from amvur_jax.data.views import Chosen, Subset
+from amvur_jax.data.synthetic.stream import LAYERS, Stream
+from amvur_jax.data.views import Chosen
 from amvur_jax.demo import constant_predictions, score
 from amvur_jax.evaluate import predictions
 from amvur_jax.scoring.mean_hand import mean_hand
 from amvur_jax.train import train
 
-EVALUATIONS, FRAMES = 12, 512
+EVALUATIONS = 12
 # Where a recipe's heads, losses and schedule come from; ours are in configs/hand.py.
 RECIPES = {
     "weak": {"published": ho3d_weak, "small": synthetic_weak, "ours": None},
@@ -79,7 +79,7 @@ def run(quick, samples=100_000, runs="runs/learning"):
     """Yield the mean hand's row and one for each checkpoint of each run; `runs`: their folders."""
     if quick:
         samples = min(samples, 8)
-    dataset = Subset(open_dataset("stream", "evaluation"), 16 if quick else FRAMES)
+    dataset = Stream("evaluation", layers=32 if quick else LAYERS)
     yield {"case": "mean hand", **_mean_hand(dataset)}
     for mode, recipes in RECIPES.items():
         for recipe in recipes:
@@ -102,8 +102,7 @@ def rows(case, folder, dataset):
             predictor = inference.load(folder / "checkpoints" / str(step))
             found = _scores(predictions(predictor, dataset, 32), dataset, predictor.size)
             row = {"case": case, "samples": step * batch_size, "seconds": seconds, **found}
-            with open(path, "a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_whole(path, (json.dumps(row) + "\n").encode())
             known[step * batch_size] = row
         yield known[step * batch_size]
 
@@ -133,7 +132,7 @@ def _scores(batches, dataset, size):
 
 def _mean_hand(dataset):
     model = configuration.hand(hand.get_config())
-    mean = mean_hand(Chosen(open_dataset("stream", "train"), np.arange(300)), model)
+    mean = mean_hand(Chosen(Stream("train"), np.arange(300)), model)
     found = _scores(constant_predictions(mean, dataset, 64), dataset, 64)
     return {name: found[name] for name in ("root_mpjpe_mm", "pa_mpjpe_mm")}
 

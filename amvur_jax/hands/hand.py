@@ -31,7 +31,8 @@ class Hand(NamedTuple):
       vertices_cam: (V,3) m.
       joints_cam: (21,3) m.
       joints_px: (21,2) px, `joints_cam` as seen.
-      landmarks_px: (21,2) px, the detector's, which the network got to see; NaN where there are none.
+      landmarks_px: (21,2) px, the detector's, by which the hand is placed, and which a network that takes
+        landmarks got to see; NaN where there are none.
       wrist_rotation: (3,) axis-angle that turns the model's axes into the camera's, about the wrist.
       finger_pose: (15,3) axis-angles of the finger joints in MANO's order, from the flat hand.
       finger_pose_from_mean: (15,3) the same less the model's mean pose.
