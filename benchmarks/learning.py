@@ -24,6 +24,7 @@ from amvur_jax.data.synthetic.stream import LAYERS, Stream
 from amvur_jax.data.views import Chosen
 from amvur_jax.demo import constant_predictions, score
 from amvur_jax.evaluate import predictions
+from amvur_jax.files.whole import append_whole
 from amvur_jax.scoring.mean_hand import mean_hand
 from amvur_jax.train import train
 
