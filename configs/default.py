@@ -77,6 +77,8 @@ def get_config() -> ConfigDict:
     c.model.pose_blocks = 2  # its residual blocks
     # Where its joints come from: "map", read off the feature map; "given", a detector's landmarks; "either".
     c.model.keypoints = "map"
+    # Tell the residual pose head the depths that are read off the map: not where no 3D label teaches them.
+    c.model.map_depth = True
     # The map of the joints alone teaches the backbone, nothing that is made of its feature: for the first
     # stage of a training from scratch, which pose losses would keep from finding the joints.
     c.model.detach = False

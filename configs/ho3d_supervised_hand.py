@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     c, labels = weak(), published()
     c.model.camera = labels.model.camera
+    c.model.map_depth = True
     c.loss.mode = labels.loss.mode
     c.loss.photometric = labels.loss.photometric
     c.loss.photometric_from = labels.loss.photometric_from

@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
     c.model.spread_head = True
     c.model.pose_head = "residual"
     c.model.keypoints = "either"
+    c.model.map_depth = False
     c.model.centred_heads = True
     c.model.camera_init = (1.5, 0.25, 1.5, 0.25)
     c.loss.data_term = "mu"

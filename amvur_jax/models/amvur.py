@@ -51,6 +51,7 @@ class AmvurConfig:
     pose_hidden: int = 512
     pose_blocks: int = 2
     keypoints: str = "map"
+    map_depth: bool = True
     detach: bool = False
     spread_head: bool = False
     centred_heads: bool = False
@@ -137,10 +138,12 @@ def taken(
     keypoints: Keypoints | None,
     given: jax.Array | None,
     on_map: tuple[jax.Array | None, jax.Array | None],
+    with_depth: bool = True,
 ) -> Keypoints:
     """The Keypoints that the pose head sees: from outside, of the map, or of either as `given` (B,) says.
 
-    The map is not moved by what is made of it: it learns where the joints are.
+    The map is not moved by what is made of it: it learns where the joints are. with_depth: whether its depths
+    are told; without 3D labels nothing teaches them.
     """
     xy, depth = on_map
     if xy is None or depth is None:
@@ -149,7 +152,7 @@ def taken(
         return keypoints
     one = jnp.ones(depth.shape)
     stop = jax.lax.stop_gradient
-    read = Keypoints(stop(xy), stop(depth), one, one)
+    read = Keypoints(stop(xy), stop(depth), one, one if with_depth else 0 * one)
     if keypoints is None:
         return read
     if given is None:
@@ -276,7 +279,7 @@ class Amvur(nnx.Module):
         turns, weak = None, None
         if config.pose_head == "residual":
             on_map = (joints_2d_map, depth_map)
-            seen = taken(keypoints, given, on_map)
+            seen = taken(keypoints, given, on_map, config.map_depth)
             turns = self.lift(g, seen, skeletons, hand)
             rotation, coefficients, betas, translation = (x[-1, : len(g)] for x in turns.pose)
             mean_part = jnp.concatenate([coefficients, betas], -1)

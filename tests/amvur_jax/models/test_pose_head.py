@@ -7,6 +7,7 @@ import pytest
 from tiny import supervised_tiny_config, tiny_config
 
 from amvur_jax import configuration, inference
+from amvur_jax.models.amvur import taken
 from amvur_jax.models.pose_head import Keypoints, placed, rotation_of
 from mano_jax.rotations import rotation_matrix
 
@@ -88,6 +89,16 @@ def test_depth_is_optional(either, images):
     np.testing.assert_array_equal(flat.prior.joints.mu, deep.prior.joints.mu)
     deep = either(images, paint=0, joints=JOINTS, depth=np.linspace(-5, 5, 63).reshape(3, 21))
     assert np.abs(flat.prior.joints.mu - deep.prior.joints.mu).max() > 1e-5
+
+
+def test_depths_of_the_map_are_told_only_where_they_are_learnt():
+    """Whatever the depth head holds, a network that does not tell its depths answers the same."""
+    one, joints = jnp.ones((2, 21)), jnp.asarray(JOINTS[:2]) / SIZE
+    told = taken(None, None, (joints, 3 * one))
+    np.testing.assert_array_equal(told.depth_weight, 1)
+    untold = taken(None, None, (joints, 3 * one), with_depth=False)
+    np.testing.assert_array_equal(untold.depth_weight, 0)
+    np.testing.assert_array_equal(untold.weight, 1)
 
 
 def test_the_answer_lies_on_the_given_joints_as_a_whole(either, images):
