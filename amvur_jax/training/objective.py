@@ -177,7 +177,6 @@ def nll_3d(
     counts: Counts,
 ) -> jax.Array:
     """The spread head's likelihood of an estimate's wrist-relative joints and vertices, where labelled."""
-    estimate = jax.lax.stop_gradient(estimate)
     joints = losses.wrist_relative(estimate.joints.mu) - losses.wrist_relative(batch["joints_cam"])
     vertices = estimate.vertices.mu - estimate.joints.mu[:, :1] - vertex_labels(hand, batch)
 
@@ -215,9 +214,9 @@ def weak_nll(
     size: int,
     counts: Counts,
 ) -> jax.Array:
-    """The spread head's likelihood of the prior: in 3D where that is labelled, else of its 2D joints.
+    """The spread head's likelihood of the prior's wrist-relative 2D joints, its variance projected.
 
-    In 2D the joints are wrist-relative and their variance projected.
+    Of samples without 3D labels: with them, nll_3d says more.
     """
     camera: Any = outputs.camera  # a Gaussian: it is perspective
     spread: Any = outputs.spread  # with the head, without which there is no config.nll
@@ -229,8 +228,7 @@ def weak_nll(
     difference = losses.wrist_relative(projected) - losses.wrist_relative(batch["joints_2d"])
     valid = batch["joints_valid"] * (1 - batch["has_3d"][:, None])
     valid = jnp.broadcast_to(valid[..., None], difference.shape)
-    flat = losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:], 2 * counts.labels)
-    return flat + nll_3d(outputs.prior, spread, batch, hand, counts)
+    return losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:], 2 * counts.labels)
 
 
 def pose_terms(
@@ -346,6 +344,9 @@ def objective(
         total = total + config.coefficients * terms["coefficients"]
     if config.nll:
         terms["nll"] = NLL[config.mode](outputs, batch, regressor, hand, size, counts)
+        if config.mode == "weak" and config.use_3d:
+            spread: Any = outputs.spread
+            terms["nll"] += nll_3d(outputs.prior, spread, batch, hand, counts)
         total = total + config.nll * terms["nll"]
     if outputs.texture is not None:
         drawn = len(outputs.texture.image)

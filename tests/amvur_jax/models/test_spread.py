@@ -72,7 +72,7 @@ def test_the_weak_likelihood_reaches_the_head_alone():
     camera = jnp.tile(jnp.array([[1.0, 0.25, 1.0, 0.25]]), (2, 1))
     labels = jnp.asarray(rng.uniform(0, 1, (2, 21, 2)), jnp.float32)
     batch = {"joints_2d": labels, "joints_valid": jnp.ones((2, 21))}
-    batch |= {name: jnp.ones(2) for name in ("has_image", "has_3d", "has_mesh")}
+    batch |= {"has_image": jnp.ones(2), "has_3d": jnp.zeros(2), "has_mesh": jnp.zeros(2)}
 
     def nll(joints, camera, log_var):
         outputs = SimpleNamespace(

@@ -16,6 +16,7 @@ class OneLabel:
         posed = hand.with_shape(jnp.asarray(betas)).with_pose(jnp.asarray(pose.reshape(16, 3)))
         self.joints = np.asarray(posed.joints_21("ho3d")) + [0, 0, 0.6]
         self.labels = {"pose": pose, "betas": betas, "trans": np.array([0, 0, 0.6])}
+        self.labels["root_cam"] = self.joints[0]
 
     def __len__(self):
         return 5
