@@ -51,7 +51,8 @@ def write_weights(path: str | Path, predictor: Predictor) -> None:
     """
     arrays = {}
     for name, leaf in _flat(predictor.state):
-        half = np.asarray(leaf, np.float16)
+        with np.errstate(over="ignore"):  # what is too large is told below
+            half = np.asarray(leaf, np.float16)
         if not np.isfinite(half).all():
             raise UserError(f"{path}: {name} has numbers that are not finite in 16 bits")
         arrays[name] = half
