@@ -16,9 +16,9 @@ from amvur_jax import checkpoint, configuration, weights
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.models import cameras
-from amvur_jax.models.amvur import Estimate, Outputs
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
+from amvur_jax.models.outputs import Estimate, Outputs
 from amvur_jax.models.pose_head import Keypoints
 from amvur_jax.runtime.devices import make_mesh, over_batch, replicated
 

@@ -101,7 +101,9 @@ def rows(case, folder, dataset):
     for step, seconds in _times(folder).items():
         if step * batch_size not in known:
             predictor = inference.load(folder / "checkpoints" / str(step))
-            found = _scores(predictions(predictor, dataset, 32), dataset, predictor.size)
+            found = _scores(
+                predictions(predictor, dataset, 32), dataset, predictor.size, predictor.crop_scale
+            )
             row = {"case": case, "samples": step * batch_size, "seconds": seconds, **found}
             append_whole(path, (json.dumps(row) + "\n").encode())
             known[step * batch_size] = row
@@ -122,10 +124,10 @@ def _times(folder):
     return times
 
 
-def _scores(batches, dataset, size):
-    found = score(batches, dataset, size)
+def _scores(batches, dataset, size, crop_scale=1.0):
+    found = score(batches, dataset, size, crop_scale)
     return {
-        "joints_2d_px": found["joints_2d_px"] * 224 / size,  # of a crop of 224
+        "joints_2d_px": found["joints_2d_px"],
         "root_mpjpe_mm": found["root_mpjpe_mm"],
         "pa_mpjpe_mm": found["pa_mpjpe_mm"],
     }

@@ -52,13 +52,7 @@ def sample_pose(rng: np.random.Generator, n: int) -> np.ndarray:
     # A bent knuckle has no room to spread; spreading parts index from ring and pinky.
     open_ = 1.0 - np.clip(flexion[..., 0] / 90.0, 0.0, 1.0)
     side = spread * open_ * np.array([1.0, 0.0, -1.2, -0.7]) + rng.normal(0.0, 1.5, (n, 4))
-    # A flexed pinky turns in under the ring finger.
-    roll = np.clip(flexion[:, 2, 0], 0.0, 90.0) * -0.08
-    pose = np.zeros((n, 16, 3))
-    pose[:, 1:] = rng.normal(0.0, 1.2, (n, 15, 3))
-    pose[:, 1:13, 2] = flexion.reshape(n, 12)
-    pose[:, 1:13:3, 1] += side
-    pose[:, 7, 0] += roll
+    pose = _fingers(rng.normal(0.0, 1.2, (n, 15, 3)), flexion, side)
     opposition = rng.beta(1.6, 2.2, n)
     pose[:, 13, 0] += 60.0 * opposition
     pose[:, 13, 1] += rng.normal(6.0, 9.0, n) - 8.0 * opposition
@@ -68,6 +62,19 @@ def sample_pose(rng: np.random.Generator, n: int) -> np.ndarray:
     pose = np.deg2rad(pose).astype(np.float32)
     pose[:, 1:] = np.clip(pose[:, 1:], POSE_LOW[1:], POSE_HIGH[1:])
     pose[:, 0] = 0.0
+    return pose
+
+
+def _fingers(noise: np.ndarray, flexion: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """(n, 16, 3) degrees: joints off by noise (n, 15, 3), four fingers bent by flexion (n, 4, 3) and turned
+    aside by side (n, 4), in the order index, middle, pinky, ring."""
+    n = len(noise)
+    pose = np.zeros((n, 16, 3))
+    pose[:, 1:] = noise
+    pose[:, 1:13, 2] = flexion.reshape(n, 12)
+    pose[:, 1:13:3, 1] += side
+    # A flexed pinky turns in under the ring finger.
+    pose[:, 7, 0] += np.clip(flexion[:, 2, 0], 0.0, 90.0) * -0.08
     return pose
 
 
@@ -109,11 +116,7 @@ def sample_wide_pose(rng: np.random.Generator, n: int) -> np.ndarray:
     open_ = 1.0 - np.clip(flexion[..., 0] / 90.0, 0.0, 1.0)
     side = rng.normal(0.0, 7.0, (n, 1)) * np.array([1.0, 0.0, -1.2, -0.7])
     side = open_ * (side + rng.normal(0.0, 4.0, (n, 4)))
-    pose = np.zeros((n, 16, 3))
-    pose[:, 1:] = rng.normal(0.0, 2.0, (n, 15, 3))
-    pose[:, 1:13, 2] = flexion.reshape(n, 12)
-    pose[:, 1:13:3, 1] += side
-    pose[:, 7, 0] += np.clip(flexion[:, 2, 0], 0.0, 90.0) * -0.08
+    pose = _fingers(rng.normal(0.0, 2.0, (n, 15, 3)), flexion, side)
     opposition = rng.beta(1.1, 1.1, n)
     pose[:, 13, 0] += 80.0 * opposition
     pose[:, 13, 1] += rng.normal(5.0, 13.0, n) - 8.0 * opposition

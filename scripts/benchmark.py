@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py --suite=render
     python scripts/benchmark.py --suite=score --quick
+    python scripts/benchmark.py --suite=weights --photos=DIR --data_root=data/wide
     python scripts/benchmark.py --suite=learning --runs=runs/learning --plot=learning.png
 
 Figures that are compared are measured in turns in one process. docs/benchmarks.md holds what was
@@ -45,6 +46,13 @@ _SAMPLES = flags.DEFINE_integer(
     "samples", None, "Training samples of each run (suite learning).", lower_bound=1
 )
 _RUNS = flags.DEFINE_string("runs", None, "Folder of the runs, to go on with (suite learning).")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "The network; default: the shipped one (suite weights)."
+)
+_PHOTOS = flags.DEFINE_string(
+    "photos", None, "Folder of photographs with hands.json (suite weights)."
+)
+_DATA_ROOT = flags.DEFINE_string("data_root", None, "Data set with ground truth (suite weights).")
 flags.mark_flags_as_required(["suite"])
 
 
@@ -52,7 +60,8 @@ def main() -> None:
     suite = importlib.import_module(f"benchmarks.{_SUITE.value}")
     if _PLOT.value and not hasattr(suite, "plot"):
         raise UserError(f"--plot: the suite {_SUITE.value} has no picture; leave it out")
-    given = {flag.name: flag.value for flag in (_ONLY, _SAMPLES, _RUNS) if flag.value is not None}
+    own = (_ONLY, _SAMPLES, _RUNS, _CHECKPOINT, _PHOTOS, _DATA_ROOT)
+    given = {flag.name: flag.value for flag in own if flag.value is not None}
     for name in given.keys() - inspect.signature(suite.run).parameters.keys():
         raise UserError(f"--{name}: the suite {_SUITE.value} does not take it; leave it out")
     rows = []

@@ -13,24 +13,20 @@ from amvur_jax.configs import synthetic_weak
 from ml_collections import config_flags
 
 from amvur_jax import demo
-from amvur_jax.runtime import cli, startup
+from amvur_jax.runtime import cli, shared_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", cli.config_path("demo"), "What to train.")
 _FROM_SCRATCH = flags.DEFINE_bool(
     "from_scratch", False, "Train configs/synthetic_weak.py, from random weights."
 )
 _OUTPUT = flags.DEFINE_string("output", "runs/demo", "Folder for everything.")
-_CACHE = flags.DEFINE_string(
-    "compilation_cache",
-    startup.cache_folder(),
-    "Folder of compiled code for the next start; empty for none.",
-)
+_keep_compiled = shared_flags.compilation_cache()
 
 SCRATCH_FRAMES = 1200, 150  # of training and of evaluation
 
 
 def main() -> None:
-    startup.keep_compiled(_CACHE.value)
+    _keep_compiled()
     if _FROM_SCRATCH.value:
         demo.run(synthetic_weak.get_config(), _OUTPUT.value, SCRATCH_FRAMES)
     else:

@@ -17,7 +17,7 @@ from absl import flags
 
 from amvur_jax import evaluate, inference, weights
 from amvur_jax.errors import UserError
-from amvur_jax.runtime import cli, startup
+from amvur_jax.runtime import cli, shared_flags
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -36,16 +36,8 @@ _CALIBRATE = flags.DEFINE_bool(
 _PUBLISHED_SIGMA = flags.DEFINE_bool(
     "published_sigma", False, "Score the published variances though there is a head for them."
 )
-_CACHE = flags.DEFINE_string(
-    "compilation_cache",
-    startup.cache_folder(),
-    "Folder of compiled code for the next start; empty for none.",
-)
-_COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "HOST:PORT of process 0 of several; under srun it is found by itself."
-)
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
-_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+_keep_compiled = shared_flags.compilation_cache()
+_meet_processes = shared_flags.processes()
 flags.mark_flags_as_required(["output"])
 
 SHOWN = {
@@ -59,8 +51,8 @@ SHOWN = {
 
 
 def main() -> None:
-    startup.keep_compiled(_CACHE.value)
-    startup.meet_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    _keep_compiled()
+    _meet_processes()
     predictor = inference.load(_CHECKPOINT.value, _HAND.value)
     if _PUBLISHED_SIGMA.value:
         predictor = dataclasses.replace(predictor, published_sigma=True, temperature=None)

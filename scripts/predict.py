@@ -23,7 +23,7 @@ from amvur_jax.hands.focal import parse_focal
 from amvur_jax.hands.pictures import boxes_of, find_pictures, parse_box, read_boxes
 from amvur_jax.hands.reconstruct import Box, Reconstructor
 from amvur_jax.predict import check_output, check_summary, predict, told
-from amvur_jax.runtime import cli, startup
+from amvur_jax.runtime import cli, shared_flags
 
 _INPUT = flags.DEFINE_string(
     "input", None, "A picture, several with commas, a folder, a glob, or - for a list on stdin."
@@ -60,16 +60,12 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Start anew in an output fold
 _HAND = flags.DEFINE_string(
     "hand", None, "The hand model, where it is no longer where the checkpoint says."
 )
-_CACHE = flags.DEFINE_string(
-    "compilation_cache",
-    startup.cache_folder(),
-    "Folder of compiled code for the next start; empty for none.",
-)
+_keep_compiled = shared_flags.compilation_cache()
 flags.mark_flags_as_required(["input", "output"])
 
 
 def main() -> None:
-    startup.keep_compiled(_CACHE.value)
+    _keep_compiled()
     pictures = find_pictures(_INPUT.value, sys.stdin if _INPUT.value == "-" else ())
     boxes = _boxes(pictures.paths)
     focal = None if _FOCAL.value is None else parse_focal(_FOCAL.value)

@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from amvur_jax.errors import UserError
-from amvur_jax.runtime import cli, startup
+from amvur_jax.runtime import cli, shared_flags
 from amvur_jax.train import train
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -22,24 +22,16 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Compile, print parameters, FLOPs, memory and a batch's shapes, and stop."
 )
-_CACHE = flags.DEFINE_string(
-    "compilation_cache",
-    startup.cache_folder(),
-    "Folder of compiled code for the next start; empty for none.",
-)
-_COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "HOST:PORT of process 0 of several; under srun it is found by itself."
-)
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
-_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+_keep_compiled = shared_flags.compilation_cache()
+_meet_processes = shared_flags.processes()
 flags.mark_flags_as_required(["config"])
 
 
 def main() -> None:
     if not (_WORKDIR.value or _DRY_RUN.value):
         raise UserError("--workdir=DIR is needed: the folder of the run")
-    startup.keep_compiled(_CACHE.value)
-    startup.meet_processes(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    _keep_compiled()
+    _meet_processes()
     train(_CONFIG.value, _WORKDIR.value or "", _DRY_RUN.value)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,10 @@ from amvur_jax.models import cameras
 from amvur_jax.models.hrnet import HRNet, HRNetSize
 from amvur_jax.models.keypoints import DepthKeypointHead, KeypointHead
 from amvur_jax.models.layers import Rngs, linear
-from amvur_jax.models.pose_head import Keypoints, Turns
+from amvur_jax.models.outputs import Estimate, Gaussian, Outputs, Texture
+from amvur_jax.models.pose_head import Keypoints, Turns, taken
 from amvur_jax.models.prior import PriorNet, hand_pass
-from amvur_jax.models.spread import Spread, SpreadHead
+from amvur_jax.models.spread import SpreadHead
 from amvur_jax.models.texture import vertex_features
 from amvur_jax.models.transformer import TokenBlock
 from mano_jax import HandModel
@@ -67,62 +68,6 @@ class AmvurConfig:
         return "amvur" if self.published_quirks else self.fingertips
 
 
-class Gaussian(NamedTuple):
-    """A sample, the mean and the log-variance of one quantity, arrays of one shape."""
-
-    sample: jax.Array
-    mu: jax.Array
-    log_var: jax.Array
-
-
-class Estimate(NamedTuple):
-    """Joints (B,21,3) m and vertices (B,V,3) m in the camera frame, joints_2d (B,21,2) of the crop.
-
-    2D is in [0,1] with the perspective camera, in [-1,1] with the weak-perspective one.
-    """
-
-    joints: Gaussian
-    vertices: Gaussian
-    joints_2d: Gaussian
-
-
-class Texture(NamedTuple):
-    """Vertex colours (B,V,3), zero where invisible; the rendered crop (B,H,W,3) and its mask (B,H,W)."""
-
-    vertex_rgb: jax.Array
-    visible: jax.Array
-    image: jax.Array
-    mask: jax.Array
-
-
-class Outputs(NamedTuple):
-    """Everything that the losses and the scripts need; shapes as above.
-
-    camera: Gaussian of (B,4), or (B,3) with the weak-perspective camera. tsa_poses (B,16,3).
-    jv_log_var (B,21+V,3). betas and pose_coefficients of the mean. joints_2d_map: (B,21,2) in [0,1]
-    read off the feature map, and their depth_map (B,21), or None. turns: what the residual pose head
-    answered, or None with the published one. spread: None without the head. texture: None where it was not
-    asked for.
-    """
-
-    camera: Gaussian | jax.Array
-    prior: Estimate
-    posterior: Estimate
-    tsa_poses: jax.Array
-    jv_log_var: jax.Array
-    betas: jax.Array
-    pose_coefficients: jax.Array
-    joints_2d_map: jax.Array | None
-    spread: Spread | None
-    texture: Texture | None
-    depth_map: jax.Array | None = None
-    turns: Turns | None = None
-
-    def answer(self, mode: str) -> Estimate:
-        """The answer: a supervised network's posterior, a weakly supervised one's prior (as published)."""
-        return self.posterior if mode == "supervised" else self.prior
-
-
 def no_noise(shape: tuple[int, ...]) -> jax.Array:
     """Evaluation: the sample is the mean."""
     return jnp.zeros(shape)
@@ -132,36 +77,6 @@ def normal_noise(key: jax.Array) -> Noise:
     """A function shape -> standard normal array, a new one at each call of one trace."""
     count = iter(range(10**6))
     return lambda shape: jax.random.normal(jax.random.fold_in(key, next(count)), shape)
-
-
-def taken(
-    keypoints: Keypoints | None,
-    given: jax.Array | None,
-    on_map: tuple[jax.Array | None, jax.Array | None],
-    with_depth: bool = True,
-) -> Keypoints:
-    """The Keypoints that the pose head sees: from outside, of the map, or of either as `given` (B,) says.
-
-    The map is not moved by what is made of it: it learns where the joints are. with_depth: whether its depths
-    are told; without 3D labels nothing teaches them.
-    """
-    xy, depth = on_map
-    if xy is None or depth is None:
-        if keypoints is None:
-            raise ValueError("keypoints: this network reads none off its map; they must be given")
-        return keypoints
-    one = jnp.ones(depth.shape)
-    stop = jax.lax.stop_gradient
-    read = Keypoints(stop(xy), stop(depth), one, one if with_depth else 0 * one)
-    if keypoints is None:
-        return read
-    if given is None:
-        return keypoints
-
-    def either(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(given.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, b)
-
-    return jax.tree.map(either, keypoints, read)
 
 
 def template_tokens(hand: HandModel) -> jax.Array:

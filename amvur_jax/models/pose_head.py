@@ -90,6 +90,36 @@ def placed(points: jax.Array, xy: jax.Array, weight: jax.Array, camera: jax.Arra
     return jnp.concatenate([off_mean[:, 0] + z * ray_mean[:, 0], z], -1)
 
 
+def taken(
+    keypoints: Keypoints | None,
+    given: jax.Array | None,
+    on_map: tuple[jax.Array | None, jax.Array | None],
+    with_depth: bool = True,
+) -> Keypoints:
+    """The Keypoints that the pose head sees: from outside, of the map, or of either as `given` (B,) says.
+
+    The map is not moved by what is made of it: it learns where the joints are. with_depth: whether its depths
+    are told; without 3D labels nothing teaches them.
+    """
+    xy, depth = on_map
+    if xy is None or depth is None:
+        if keypoints is None:
+            raise ValueError("keypoints: this network reads none off its map; they must be given")
+        return keypoints
+    one = jnp.ones(depth.shape)
+    stop = jax.lax.stop_gradient
+    read = Keypoints(stop(xy), stop(depth), one, one if with_depth else 0 * one)
+    if keypoints is None:
+        return read
+    if given is None:
+        return keypoints
+
+    def either(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(given.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, b)
+
+    return jax.tree.map(either, keypoints, read)
+
+
 class PoseHead(nnx.Module):
     """Keypoints and an image feature -> Pose."""
 

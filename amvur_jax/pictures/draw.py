@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from amvur_jax.inference import Predictor
-    from amvur_jax.models.amvur import Outputs, Texture
+    from amvur_jax.models.outputs import Outputs, Texture
 
 SKIN = (0.72, 0.76, 0.92)  # of a mesh without colours of its own
 PANEL = 224  # side of one picture, px

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from amvur_jax.models import cameras
-from amvur_jax.models.amvur import Estimate, Gaussian, Outputs
+from amvur_jax.models.outputs import Estimate, Gaussian, Outputs
 from amvur_jax.models.spread import Spread
 from amvur_jax.training import losses
 from amvur_jax.training.skeletons import Labels, relative_depth

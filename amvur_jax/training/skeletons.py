@@ -78,7 +78,7 @@ def disturbed(
       xy: (B,21,2) true places in [0,1] of the crop; depth: (B,21) true ones.
       valid: (B,21) 0 or 1, of xy; has_depth: (B,) 0 or 1.
     """
-    keys = iter(jax.random.split(key, 12))
+    keys = iter(jax.random.split(key, 16))
     count, one, all_ = len(xy), (len(xy), 1), depth.shape
     span = (xy.max(1) - xy.min(1)).max(-1)[:, None] + 1e-3
 
@@ -98,7 +98,6 @@ def disturbed(
     lost = some & (jax.random.uniform(next(keys), all_) < 0.5 * jax.random.uniform(next(keys), one))
     weight = valid * (1.0 - lost)
     level = span * jnp.exp(_uniform(next(keys), one, math.log(0.01), math.log(0.12)))
-    keys = iter(jax.random.split(jax.random.fold_in(key, 1), 4))
     depth = depth * jnp.exp(0.2 * jax.random.normal(next(keys), one)) + faults(level, all_)
     flat = jax.random.bernoulli(next(keys), 0.25, one)
     return Keypoints(xy + noise, depth, weight, weight * has_depth[:, None] * (1.0 - flat))

@@ -17,7 +17,7 @@ import mano_jax
 from amvur_jax import checkpoint, configuration, inference
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
-from amvur_jax.models.amvur import Estimate, Gaussian
+from amvur_jax.models.outputs import Estimate, Gaussian
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,6 +8,8 @@ import pytest
 from tiny import tiniest_config
 
 from amvur_jax import configuration, inference, weights
+from amvur_jax.data.readers.photos import Photos
+from amvur_jax.data.sample import make_sample
 from amvur_jax.errors import UserError
 
 
@@ -87,3 +89,21 @@ def test_the_shipped_weights_are_small_and_fit_their_config():
     assert weights.file_of("runs/hand") is None
     shipped = inference.load()
     assert shipped.network.config.keypoints == "either"
+
+
+def test_the_shipped_weights_lay_a_hand_on_the_landmarks_of_a_photograph():
+    """Ten photographs of digits: the mesh is nearer to the joints than a twelfth of the hand's box."""
+    predictor, photos = inference.load(), Photos(weights.SHIPPED.parent / "photos")
+    samples = [
+        make_sample(photos.frame(i), predictor.size, crop_scale=predictor.crop_scale)
+        for i in range(len(photos))
+    ]
+    joints = np.stack([s["joints_2d"] for s in samples]) * predictor.size
+    outputs = predictor(np.stack([s["image"] for s in samples]), paint=0, joints=joints)
+    seen = np.asarray(predictor.joints_2d(outputs)) * predictor.size
+    side = np.ptp(joints, axis=1).max(-1)[:, None]
+    error = np.linalg.norm(seen - joints, axis=-1) / side
+    assert error.mean() < 1 / 12
+    # Turned by a quarter they are far: the test can tell.
+    turned = np.stack([joints[..., 1], predictor.size - joints[..., 0]], -1)
+    assert (np.linalg.norm(seen - turned, axis=-1) / side).mean() > 1 / 4

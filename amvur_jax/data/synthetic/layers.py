@@ -11,14 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from amvur_jax.data.synthetic.skin import (
-    find_nails,
-    forearm_faces,
     forearm_vertices,
+    hand_and_arm,
     nail_weight,
     sample_tone,
-    skin_map,
     vertex_colors,
-    wrist_loop,
 )
 from amvur_jax.data.synthetic.solids import KINDS, make_solid
 from mano_jax import HandModel
@@ -65,24 +62,11 @@ class LayerPainter:
     """
 
     def __init__(self, hand: HandModel) -> None:
-        self.hand = hand
-        self._count = hand.v_template.shape[0]
-        self._loop = wrist_loop(hand.faces)
-        arm = forearm_faces(self._loop, self._count)
-        self._arm = int(arm.max()) + 1 - self._count
-        self._faces = np.concatenate([np.asarray(hand.faces), arm])
-        self._skin_map = skin_map(hand)
-        nails = find_nails(hand)
-        rest = np.asarray(hand.v_template)
-        weight = nail_weight(
-            [rest[:, k] for k in range(3)], (nails.centres, nails.axes, nails.radii)
-        )
+        self.hand, self._surface = hand, hand_and_arm(hand)
+        nails, rest = self._surface.nails, np.asarray(hand.v_template)
+        places = [rest[:, k] for k in range(3)]
+        weight = nail_weight(places, (nails.centres, nails.axes, nails.radii))
         self._nail = np.asarray(weight)[:, None]
-        self._pose = jax.jit(
-            lambda pose, betas: (
-                lambda posed: (posed.vertices, posed.joints, posed.joints_21("ho3d"))
-            )(hand.with_shape(betas).with_pose(pose))
-        )
 
     def draw(self, rng: np.random.Generator, count: int) -> Layers:
         """Draw `count` layers; what they are depends on the generator alone."""
@@ -90,7 +74,7 @@ class LayerPainter:
         pose[:, 0] = rotation_vector(jnp.asarray(_views(rng, count), jnp.float32))
         betas = np.clip(rng.normal(0.0, 0.9, (count, 10)), -2, 2).astype(np.float32)
         vertices, joints16, joints = (
-            np.asarray(a, np.float64) for a in self._pose(jnp.asarray(pose), jnp.asarray(betas))
+            np.asarray(a, np.float64) for a in _posed(self.hand, pose, betas)
         )
         K, trans = _placed(rng, joints)
         vertices, joints16, joints = (x + trans[:, None] for x in (vertices, joints16, joints))
@@ -120,10 +104,12 @@ class LayerPainter:
         palm = joints16[:, [1, 4, 7, 10]].mean(axis=1)
         axis = _unit(joints16[:, 0] - palm) + rng.normal(0.0, 0.35, (count, 3))
         sleeve = np.where(rng.random(count) < _SLEEVED, rng.uniform(0.06, 0.35, count), 0.0)
-        arm = forearm_vertices(vertices[:, self._loop], _unit(axis), sleeve=sleeve[:, None, None])
+        arm = forearm_vertices(
+            vertices[:, self._surface.loop], _unit(axis), sleeve=sleeve[:, None, None]
+        )
         rotation = np.asarray(rotation_matrix(jnp.asarray(pose[:, 0])))
         held, own_faces, solid_colors = [], [], []
-        start = self._count + self._arm
+        start = self._surface.num_hand + self._surface.num_arm
         for i in range(count):
             size = rng.uniform(0.014, 0.04)
             kind = KINDS[rng.integers(len(KINDS))]
@@ -141,7 +127,11 @@ class LayerPainter:
             stripes = np.sin(solid.vertices @ rng.normal(0, 120, 3)) > rng.uniform(-1, 1.5)
             solid_colors.append(np.where(stripes[:, None], two[0], two[1]))
         faces = np.concatenate(
-            [np.broadcast_to(self._faces, (count, *self._faces.shape)), np.stack(own_faces)], axis=1
+            [
+                np.broadcast_to(self._surface.faces, (count, *self._surface.faces.shape)),
+                np.stack(own_faces),
+            ],
+            axis=1,
         )
         skin = np.stack([self._skin(rng, bool(s > 0)) for s in sleeve])
         colors = np.concatenate([skin, np.stack(solid_colors)], axis=1)
@@ -153,9 +143,9 @@ class LayerPainter:
         tone = sample_tone(rng)
         if rng.random() < _GLOVED:
             tone = rng.uniform(0.05, 0.95, 3)
-            skin = np.tile(tone, (self._count, 1))
+            skin = np.tile(tone, (self._surface.num_hand, 1))
         else:
-            skin = vertex_colors(self._skin_map, tone)
+            skin = vertex_colors(self._surface.skin, tone)
             polish = rng.uniform(0.1, 0.9, 3) if rng.random() < 0.1 else _NAIL_COLOR
             skin = skin + (0.35 if polish is _NAIL_COLOR else 0.9) * self._nail * (polish - skin)
         rest = np.asarray(self.hand.v_template)
@@ -164,12 +154,21 @@ class LayerPainter:
             axis=0,
         )
         skin = skin * (1 + 0.03 * waves[:, None])
+        num_arm, loop = self._surface.num_arm, self._surface.loop
         if sleeved:
             cloth = rng.uniform(0.03, 0.9, 3) * rng.uniform(0.4, 1.0)
-            arm = np.tile(cloth, (self._arm, 1)) * rng.uniform(0.85, 1.1, (self._arm, 1))
+            arm = np.tile(cloth, (num_arm, 1)) * rng.uniform(0.85, 1.1, (num_arm, 1))
         else:
-            arm = np.tile(skin[self._loop], (self._arm // len(self._loop), 1))
+            arm = np.tile(skin[loop], (num_arm // len(loop), 1))
         return np.concatenate([skin, arm])
+
+
+@jax.jit
+def _posed(
+    hand: HandModel, pose: jax.Array, betas: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    posed = hand.with_shape(betas).with_pose(pose)
+    return posed.vertices, posed.joints, posed.joints_21("ho3d")
 
 
 def _placed(rng: np.random.Generator, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

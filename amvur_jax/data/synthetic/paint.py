@@ -10,13 +10,10 @@ import numpy as np
 
 from amvur_jax.data.synthetic.scene import IMAGE_SIZE, NUM_SOLIDS, Sequence
 from amvur_jax.data.synthetic.skin import (
-    find_nails,
-    forearm_faces,
     forearm_vertices,
+    hand_and_arm,
     nail_weight,
-    skin_map,
     vertex_colors,
-    wrist_loop,
 )
 from amvur_jax.data.synthetic.solids import NUM_VERTICES
 from mano_jax import HandModel
@@ -40,32 +37,27 @@ class Painter:
     """
 
     def __init__(self, hand: HandModel) -> None:
-        self.hand = hand
-        self.num_hand = hand.v_template.shape[0]
-        self._loop = wrist_loop(hand.faces)
-        arm = forearm_faces(self._loop, self.num_hand)
-        num_arm = int(arm.max()) + 1 - self.num_hand
-        solids = self.num_hand + num_arm + NUM_VERTICES * np.arange(NUM_SOLIDS)
-        self._hand_faces = np.concatenate([np.asarray(hand.faces), arm])
-        self._solid_starts = solids
+        self.hand, self._surface = hand, hand_and_arm(hand)
+        hand_vertices, arm_vertices = self._surface.num_hand, self._surface.num_arm
+        self._solid_starts = hand_vertices + arm_vertices + NUM_VERTICES * np.arange(NUM_SOLIDS)
         self._material = np.repeat(
-            np.arange(2 + NUM_SOLIDS), [self.num_hand, num_arm] + [NUM_VERTICES] * NUM_SOLIDS
+            np.arange(2 + NUM_SOLIDS),
+            [hand_vertices, arm_vertices] + [NUM_VERTICES] * NUM_SOLIDS,
         )
-        self._skin_map = skin_map(hand)
-        nails = find_nails(hand)
+        nails = self._surface.nails
         self._nails = tuple(jnp.asarray(a) for a in (nails.centres, nails.axes, nails.radii))
 
     def sequence(self, sequence: Sequence) -> tuple[jax.Array, jax.Array, dict[str, Any]]:
         """What all frames of a sequence share, ready for `frame`."""
-        faces = [self._hand_faces]
+        faces = [self._surface.faces]
         faces += [o.solid.faces + s for o, s in zip(sequence.objects, self._solid_starts)]
-        num_arm = self._solid_starts[0] - self.num_hand
-        skin = vertex_colors(self._skin_map, sequence.tone)
+        num_arm, loop = self._surface.num_arm, self._surface.loop
+        skin = vertex_colors(self._surface.skin, sequence.tone)
         arm = np.tile(sequence.sleeve_color, (num_arm, 1))
         if not sequence.sleeve:
             # A bare arm goes on in the wrist's own colours.
-            rings = num_arm // len(self._loop)
-            arm = np.tile(skin[self._loop], (rings, 1))
+            rings = num_arm // len(loop)
+            arm = np.tile(skin[loop], (rings, 1))
         solid_colors = [np.tile(o.colors[0], (NUM_VERTICES, 1)) for o in sequence.objects]
         rest = np.asarray(self.hand.v_template)
         places = [rest, np.zeros((num_arm, 3))] + [o.solid.vertices for o in sequence.objects]
@@ -108,7 +100,7 @@ class Painter:
         palm = sequence.joints16_cam[i, [1, 4, 7, 10]].mean(axis=0)
         axis = sequence.joints16_cam[i, 0] - palm
         axis /= np.linalg.norm(axis)
-        arm = forearm_vertices(hand[self._loop], axis, sleeve=sequence.sleeve)
+        arm = forearm_vertices(hand[self._surface.loop], axis, sleeve=sequence.sleeve)
         return np.concatenate([hand, arm, *(o.vertices_cam[i] for o in sequence.objects)])
 
     def frame(

@@ -161,6 +161,39 @@ def wrist_loop(faces: ArrayLike) -> np.ndarray:
     return np.array(loop)
 
 
+@dataclasses.dataclass(frozen=True)
+class HandAndArm:
+    """The mesh of a hand and its forearm, and what colours its skin.
+
+    Attributes:
+      loop: (L,) vertices of the wrist's open edge.
+      num_hand, num_arm: vertices of each; the arm's come after the hand's.
+      faces: (F, 3) int.
+      skin: the SkinMap; nails: the Nails.
+    """
+
+    loop: np.ndarray
+    num_hand: int
+    num_arm: int
+    faces: np.ndarray
+    skin: SkinMap
+    nails: Nails
+
+
+def hand_and_arm(hand: HandModel) -> HandAndArm:
+    """The HandAndArm of a hand model with an open wrist."""
+    loop, count = wrist_loop(hand.faces), hand.v_template.shape[0]
+    arm = forearm_faces(loop, count)
+    return HandAndArm(
+        loop=loop,
+        num_hand=count,
+        num_arm=int(arm.max()) + 1 - count,
+        faces=np.concatenate([np.asarray(hand.faces), arm]),
+        skin=skin_map(hand),
+        nails=find_nails(hand),
+    )
+
+
 def forearm_faces(loop: np.ndarray, num_vertices: int) -> np.ndarray:
     """Faces of a tube from the wrist's open edge; ring r's vertex i is num_vertices + r L + i."""
     count = len(loop)

@@ -13,7 +13,7 @@ from amvur_jax.data.open import open_training
 from amvur_jax.data.readers.ho3d import HO3D
 from amvur_jax.data.views import LABELS
 from amvur_jax.errors import UserError
-from amvur_jax.models.amvur import Estimate, Gaussian, Outputs, Texture
+from amvur_jax.models.outputs import Estimate, Gaussian, Outputs, Texture
 from amvur_jax.training.objective import LossConfig, objective
 from mano_jax import load_hand
 

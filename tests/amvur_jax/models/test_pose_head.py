@@ -7,8 +7,7 @@ import pytest
 from tiny import supervised_tiny_config, tiny_config
 
 from amvur_jax import configuration, inference
-from amvur_jax.models.amvur import taken
-from amvur_jax.models.pose_head import Keypoints, placed, rotation_of
+from amvur_jax.models.pose_head import Keypoints, placed, rotation_of, taken
 from mano_jax.rotations import rotation_matrix
 
 SIZE = 32

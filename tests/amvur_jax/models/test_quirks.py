@@ -13,8 +13,9 @@ import pytest
 import reference
 
 from amvur_jax.models import cameras
-from amvur_jax.models.amvur import Gaussian, normal_noise
+from amvur_jax.models.amvur import normal_noise
 from amvur_jax.models.functional import Network
+from amvur_jax.models.outputs import Gaussian
 from amvur_jax.models.prior import hand_pass
 from amvur_jax.training import losses
 

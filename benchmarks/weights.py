@@ -1,0 +1,113 @@
+"""What a network's mesh is off by, its joints read off the picture, given by the detector, or nearly true.
+
+--photos: a folder of amvur_jax.data.readers.photos. The error of a joint is its distance over the longer side
+of the hand's box (that of the joints), in the picture. --data_root: a data set with ground truth; PA-MPJPE
+and wrist-relative MPJPE in mm, 2D in px of a published crop of 224.
+"""
+
+import numpy as np
+
+from amvur_jax import inference
+from amvur_jax.data.frame import project
+from amvur_jax.data.open import open_dataset
+from amvur_jax.data.sample import make_sample
+from amvur_jax.data.views import Subset
+from amvur_jax.detect.detector import Detector
+from amvur_jax.scoring.metrics import procrustes
+
+NOISE_PX = 2.7  # of nearly true joints, px of the published crop of 224, a coordinate
+TOGETHER = 100
+
+
+def run(quick, checkpoint="shipped", photos=None, data_root=None):
+    """Yield a row for each source of joints, of the photographs and of the data set's evaluation split."""
+    predictor = inference.load(checkpoint)
+    if photos:
+        yield from on_photos(predictor, open_dataset(photos), 4 if quick else 0)
+    if data_root:
+        dataset = open_dataset(data_root, "evaluation", predictor.hand)
+        yield from on_truth(predictor, dataset, 4 if quick else 500)
+
+
+def on_photos(predictor, dataset, count):
+    """Rows of photographs with 2D joints: all, and by the first word of their file names."""
+    dataset, samples, frames = _cropped(predictor, dataset, count)
+    truth = np.stack([s["joints_2d"] for s in samples]) * predictor.size
+    side = np.ptp(truth, axis=1).max(-1)
+    sources = np.array([name.split("_")[0] for name in dataset.names])
+    given = {"map": {}, "detector": _detected(samples, frames)}
+    for case, joints in given.items():
+        _, seen = _answers(predictor, samples, joints)
+        error = np.linalg.norm(seen - truth, axis=-1) / side[:, None]
+        for source in ("all", *sorted(set(sources))):
+            chosen = error if source == "all" else error[sources == source]
+            pck = {f"pck_{t}": float((chosen < t).mean()) for t in (0.1, 0.2)}
+            row = {"case": case, "photos": source, "count": len(chosen)}
+            yield row | {"error_of_box": float(chosen.mean()), **pck}
+
+
+def on_truth(predictor, dataset, count):
+    """Rows of labelled frames, the best constant hand last."""
+    dataset, samples, frames = _cropped(predictor, dataset, count)
+    joints = dataset.ground_truth[0]
+    K = np.stack([s["K"] for s in samples])
+    truth, unit = project(joints, K), predictor.size / 224 / predictor.crop_scale
+    rng = np.random.default_rng(0)
+    near = {"joints": truth + rng.normal(0, NOISE_PX * unit, truth.shape)}
+    depth = (joints[..., 2] / joints[:, :1, 2] - 1) * K[:, :1, 0]
+    unsure = np.exp(rng.normal(0, 0.2, (len(depth), 1)))
+    near_depth = depth * unsure + rng.normal(0, 0.02 * predictor.size, depth.shape)
+    given = {
+        "map": {},
+        "detector": _detected(samples, frames),
+        "truth with noise": near,
+        "truth with noise, and depths": near | {"depth": near_depth},
+    }
+    for case, arrays in given.items():
+        found, seen = _answers(predictor, samples, arrays)
+        relative = (found - found[:, :1]) - (joints - joints[:, :1])
+        yield {
+            "case": case,
+            "frames": len(found),
+            "pa_mpjpe_mm": _aligned_mm(found, joints),
+            "root_mpjpe_mm": 1000 * float(np.linalg.norm(relative, axis=-1).mean()),
+            "joints_2d_px": float(np.linalg.norm(seen - truth, axis=-1).mean() / unit),
+        }
+    constant = joints[0]
+    for _ in range(5):  # the mean of all hands laid over it
+        constant = np.mean([procrustes(hand, constant) for hand in joints], 0)
+    constant = np.broadcast_to(constant, joints.shape)
+    yield {"case": "best constant hand", "pa_mpjpe_mm": _aligned_mm(constant, joints)}
+
+
+def _cropped(predictor, dataset, count):
+    dataset = Subset(dataset, count)
+    frames = [dataset.frame(i) for i in range(len(dataset))]
+    scale = predictor.crop_scale
+    return dataset, [make_sample(f, predictor.size, crop_scale=scale) for f in frames], frames
+
+
+def _detected(samples, frames):
+    """The detector's joints (N,21,2) and depths (N,21) of the hands in given boxes, px of the crops."""
+    detector, joints, depths = Detector(), [], []
+    for sample, frame in zip(samples, frames):
+        found, A = detector.landmarks(frame.image, frame.box, frame.side), sample["crop"]
+        joints.append(found.joints_px @ A[:2, :2].T + A[:2, 2])
+        depths.append(found.depth * np.sqrt(abs(np.linalg.det(A[:2, :2]))))
+    return {"joints": np.stack(joints), "depth": np.stack(depths)}
+
+
+def _answers(predictor, samples, given):
+    """The mesh's joints (N,21,3) m and where they are seen (N,21,2), px of the crops."""
+    images, found, seen = np.stack([s["image"] for s in samples]), [], []
+    for i in range(0, len(images), TOGETHER):
+        part = slice(i, i + TOGETHER)
+        outputs = predictor(images[part], paint=0, **{k: v[part] for k, v in given.items()})
+        found.append(np.asarray(predictor.answer(outputs).joints.mu, np.float64))
+        seen.append(np.asarray(predictor.joints_2d(outputs)) * predictor.size)
+    return np.concatenate(found), np.concatenate(seen)
+
+
+def _aligned_mm(found, truth):
+    off = [np.linalg.norm(procrustes(a, b) - b, axis=-1).mean() for a, b in zip(found, truth)]
+    return 1000 * float(np.mean(off))
