@@ -50,9 +50,11 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "The network; default: the shipped one (suite weights)."
 )
 _PHOTOS = flags.DEFINE_string(
-    "photos", None, "Folder of photographs with hands.json (suite weights)."
+    "photos", None, "Folder of photographs with hands.json (suites weights, detect)."
 )
-_DATA_ROOT = flags.DEFINE_string("data_root", None, "Data set with ground truth (suite weights).")
+_DATA_ROOT = flags.DEFINE_string(
+    "data_root", None, "Data set with ground truth (suites weights, detect)."
+)
 flags.mark_flags_as_required(["suite"])
 
 

@@ -36,6 +36,17 @@ def project(points: jax.Array, K: jax.Array) -> jax.Array:
     return image[..., :2] / image[..., 2:]
 
 
+def project_sides(points: jax.Array, camera: jax.Array) -> jax.Array:
+    """Places (...,B,N,2) of points (...,B,N,3) by cameras (B,4) = fx, cx, fy, cy, in the cameras' unit."""
+    return points[..., :2] / points[..., 2:] * camera[:, None, ::2] + camera[:, None, 1::2]
+
+
+def relative_depth(joints: jax.Array, focal: jax.Array) -> jax.Array:
+    """How far joints (B,J,3) lie behind the first, at its distance, (B,J) in the unit of focal (B,)."""
+    wrist = joints[:, :1, 2]
+    return (joints[..., 2] - wrist) / jnp.maximum(wrist, 1e-3) * focal[:, None]
+
+
 def project_log_var(
     points: jax.Array, log_var: jax.Array, K: jax.Array, *, quirks: bool = False
 ) -> jax.Array:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from amvur_jax.models.cameras import project_sides, relative_depth
 from amvur_jax.models.layers import Rngs, layer_norm, linear
 from mano_jax.skeleton import Skeleton
 
@@ -52,6 +53,15 @@ class Turns(NamedTuple):
     pose: Pose
     joints: jax.Array
     camera: jax.Array
+
+
+def whole_pose(fingers: jax.Array) -> jax.Array:
+    """(...,16,3) of fingers (...,15,3): the root's own rotation is (pi, 0, 0), MANO's axes with y down.
+
+    As published; what turns the hand besides, turns it about the origin.
+    """
+    root = jnp.broadcast_to(jnp.array([jnp.pi, 0.0, 0.0]), fingers[..., :1, :].shape)
+    return jnp.concatenate([root, fingers], -2)
 
 
 def rotation_of(six: jax.Array) -> jax.Array:
@@ -146,8 +156,7 @@ class PoseHead(nnx.Module):
         rotation = rotation_of(answer[:, :6])
         coefficients, betas = answer[:, 6 : 6 + n], answer[:, 6 + n :]
         fingers = bones.tips.finger_pose(coefficients)
-        root = jnp.broadcast_to(jnp.array([jnp.pi, 0.0, 0.0]), fingers[..., :1, :].shape)
-        joints = bones.joints_21(jnp.concatenate([root, fingers], -2), betas)
+        joints = bones.joints_21(whole_pose(fingers), betas)
         joints = jnp.einsum("bij,bkj->bki", rotation, joints, precision="highest")
         translation = placed(joints, keypoints.xy, keypoints.weight, camera)
         return Pose(rotation, coefficients, betas, translation), joints + translation[:, None]
@@ -177,12 +186,8 @@ class PoseHead(nnx.Module):
             before: tuple[jax.Array, jax.Array], _: None
         ) -> tuple[tuple[jax.Array, jax.Array], tuple[Pose, jax.Array]]:
             answer, joints = before
-            seen_at = (
-                joints[..., :2] / joints[..., 2:] * camera[:, None, ::2] + camera[:, None, 1::2]
-            )
-            wrist = joints[:, :1, 2]
-            z = (joints[..., 2] - wrist) / wrist * camera[:, :1] / scale
-            miss_xy = (xy - seen_at) / scale[..., None] * weight[..., None]
+            z = relative_depth(joints, camera[:, 0]) / scale
+            miss_xy = (xy - project_sides(joints, camera)) / scale[..., None] * weight[..., None]
             miss_z = (depth / scale - z) * depth_weight
             missed = jnp.clip(jnp.concatenate([flat(miss_xy), miss_z], -1), -3, 3)
             own = jax.lax.stop_gradient(jnp.concatenate([answer, missed, z], -1))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from amvur_jax.models.layers import Rngs, linear
-from amvur_jax.models.pose_head import PoseHead
+from amvur_jax.models.pose_head import PoseHead, whole_pose
 from mano_jax import HandModel
 from mano_jax.rotations import rotation_matrix
 from mano_jax.topology import MODEL_TO_MANO21
@@ -103,9 +103,7 @@ def hand_pass(
       points (B,21+V,3) m: 21 joints in MANO's order with tips, then the vertices; pose (B,16,3).
     """
     fingers = hand.finger_pose(coefficients)
-    # not the coefficients' business: MANO's axes are turned to the camera's, y down
-    root = jnp.broadcast_to(jnp.array([jnp.pi, 0.0, 0.0]), fingers[..., :1, :].shape)
-    pose = jnp.concatenate([root, fingers], -2)
+    pose = whole_pose(fingers)
     posed = hand.with_shape(betas).with_pose(pose)
     matrix = rotation if rotation.ndim == 3 else rotation_matrix(rotation)
     posed = posed.moved(matrix)

@@ -7,6 +7,7 @@ of how many samples a mean is where the arrays hold a part of them: the parts th
 import jax
 import jax.numpy as jnp
 
+from amvur_jax.models.cameras import project_sides
 from mano_jax.limits import POSE_HIGH, POSE_LOW
 
 
@@ -60,7 +61,7 @@ def pose_head(
       counts: of samples, of joint labels and of mesh labels, as `count` elsewhere.
     """
     samples, labelled, meshes = counts
-    seen = joints[..., :2] / joints[..., 2:] * camera[:, None, ::2] + camera[:, None, 1::2]
+    seen = project_sides(joints, camera)
     off_2d = of_turns(jnp.abs(seen - target_2d)) * valid[..., None]
     off = of_turns(jnp.abs(wrist_relative(joints) - wrist_relative(target))) * valid[..., None]
     turned = of_turns(jnp.abs(rotation - target_rotation))

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from amvur_jax.models import cameras
+from amvur_jax.models.cameras import relative_depth
 from amvur_jax.models.outputs import Estimate, Gaussian, Outputs
 from amvur_jax.models.spread import Spread
 from amvur_jax.training import losses
-from amvur_jax.training.skeletons import Labels, relative_depth
+from amvur_jax.training.skeletons import Labels
 from mano_jax import HandModel
 from mano_jax.rotations import rotation_matrix
 

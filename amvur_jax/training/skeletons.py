@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from amvur_jax.models.pose_head import Keypoints, rotation_of
+from amvur_jax.models.cameras import relative_depth
+from amvur_jax.models.pose_head import Keypoints, rotation_of, whole_pose
 from mano_jax.limits import sample_wide_pose
 from mano_jax.skeleton import Skeleton
 
@@ -48,8 +49,7 @@ def draw_skeletons(key: jax.Array, bank: jax.Array, bones: Skeleton, count: int)
     fingers = first + 0.5 * part * (second - first)
     betas = jnp.clip(0.9 * jax.random.normal(keys[3], (count, 10)), -2, 2)
     rotation = rotation_of(jax.random.normal(keys[4], (count, 6)))
-    root = jnp.broadcast_to(jnp.array([jnp.pi, 0.0, 0.0]), (count, 1, 3))
-    joints = bones.joints_21(jnp.concatenate([root, fingers], 1), betas)
+    joints = bones.joints_21(whole_pose(fingers), betas)
     joints = jnp.einsum("bij,bkj->bki", rotation, joints - joints[:, :1], precision="highest")
     focal = jnp.exp(_uniform(keys[5], (count,), *(math.log(f) for f in _FOCAL)))
     span = _uniform(keys[6], (count,), *_SPAN)
@@ -60,12 +60,6 @@ def draw_skeletons(key: jax.Array, bank: jax.Array, bones: Skeleton, count: int)
     joints = joints + jnp.concatenate([-middle, depth[:, None]], -1)[:, None]
     xy = joints[..., :2] / joints[..., 2:] * focal[:, None, None] + 0.5
     return Labels(joints, xy, relative_depth(joints, focal), rotation)
-
-
-def relative_depth(joints: jax.Array, focal: jax.Array) -> jax.Array:
-    """(B,21) how far joints (B,21,3) lie behind their wrist, in crops' sides at its distance; focal (B,)."""
-    wrist = joints[:, :1, 2]
-    return (joints[..., 2] - wrist) / jnp.maximum(wrist, 1e-3) * focal[:, None]
 
 
 def disturbed(

@@ -10,19 +10,14 @@ import optax
 from ml_collections import ConfigDict
 
 from amvur_jax.models.amvur import normal_noise
+from amvur_jax.models.cameras import relative_depth
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import Network
 from amvur_jax.models.pose_head import Keypoints
 from amvur_jax.runtime import devices
 from amvur_jax.training.objective import Counts, LossConfig, count_labels, objective, without_3d
 from amvur_jax.training.optimizer import global_norm, learning_rate, moving_average
-from amvur_jax.training.skeletons import (
-    Labels,
-    disturbed,
-    draw_skeletons,
-    pose_bank,
-    relative_depth,
-)
+from amvur_jax.training.skeletons import Labels, disturbed, draw_skeletons, pose_bank
 from mano_jax import HandModel
 from mano_jax.skeleton import skeleton
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from amvur_jax.models.cameras import relative_depth
 from amvur_jax.training import losses
-from amvur_jax.training.skeletons import disturbed, draw_skeletons, pose_bank, relative_depth
+from amvur_jax.training.skeletons import disturbed, draw_skeletons, pose_bank
 from mano_jax import load_hand
 from mano_jax.skeleton import skeleton
 
