@@ -53,6 +53,11 @@ _DETECTOR = flags.DEFINE_string("detector", None, "A newer hand_landmarker.task 
 _FOCAL = flags.DEFINE_string(
     "focal", None, "Focal length of all pictures: px, or such as 26mm on 35 mm film."
 )
+_REFINE = flags.DEFINE_bool(
+    "refine",
+    True,
+    "Move the hands to where the detector has their joints; False: the network alone.",
+)
 _OBJ = flags.DEFINE_bool("obj", False, "Write a Wavefront OBJ of each picture, too.")
 _PLY = flags.DEFINE_bool("ply", False, "Write a PLY of each picture, too.")
 _RESUME = flags.DEFINE_bool("resume", False, "Go on in an output folder: leave out what is done.")
@@ -74,7 +79,7 @@ def main() -> None:
     predictor = inference.load(_CHECKPOINT.value, _HAND.value)
     thorough = _DETECT.value == "thorough"
     summary = predict(
-        Reconstructor(predictor, detector, thorough, _SIDE.value or "right"),
+        Reconstructor(predictor, detector, thorough, _SIDE.value or "right", _REFINE.value),
         pictures.paths,
         _OUTPUT.value,
         boxes=boxes,

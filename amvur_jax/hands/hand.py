@@ -33,6 +33,7 @@ class Hand(NamedTuple):
       joints_px: (21,2) px, `joints_cam` as seen.
       landmarks_px: (21,2) px, the detector's, by which the hand is placed, and which a network that takes
         landmarks got to see; NaN where there are none.
+      refined: whether it was moved to the landmarks (`refine.py`).
       wrist_rotation: (3,) axis-angle that turns the model's axes into the camera's, about the wrist.
       finger_pose: (15,3) axis-angles of the finger joints in MANO's order, from the flat hand.
       finger_pose_from_mean: (15,3) the same less the model's mean pose.
@@ -53,6 +54,7 @@ class Hand(NamedTuple):
     joints_cam: np.ndarray
     joints_px: np.ndarray
     landmarks_px: np.ndarray
+    refined: bool
     wrist_rotation: np.ndarray
     finger_pose: np.ndarray
     finger_pose_from_mean: np.ndarray

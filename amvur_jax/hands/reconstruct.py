@@ -19,6 +19,8 @@ from amvur_jax.errors import UserError
 from amvur_jax.hands import colors, place
 from amvur_jax.hands.focal import ASSUMED, Focal, intrinsics, parse_focal
 from amvur_jax.hands.hand import FocalSource, Hand, mirrored, mirrored_box, mirrored_px
+from amvur_jax.hands.refine import LEAST, Posed, refine
+from amvur_jax.models.cameras import regressed
 from amvur_jax.pictures.draw import texture_colors
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Reconstructor:
         detector: Detector | None,
         thorough: bool = False,
         side: Side = "right",
+        refine: bool = True,
     ) -> None:
         """Take what is loaded.
 
@@ -85,6 +88,8 @@ class Reconstructor:
           detector: or None: without boxes, a picture is then taken as a crop about one hand.
           thorough: look for small hands too.
           side: of hands of which neither a detector nor a box tells it.
+          refine: move the hands to where the detector has their joints (`refine.py`), of networks whose mesh
+            is the hand model's.
         Raises:
           UserError: the network needs landmarks and there is no detector.
         """
@@ -94,6 +99,8 @@ class Reconstructor:
             )
         self.predictor, self.detector = predictor, detector
         self.thorough, self.side = thorough, side
+        # A supervised network answers with a mesh of its own (as published).
+        self._refines = refine and predictor.config["loss"]["mode"] == "weak"
         self.faces = np.asarray(predictor.hand.faces)
 
     def __call__(
@@ -207,7 +214,13 @@ class Reconstructor:
         depth = scale[:, None] * np.stack([hand.depth for hand in found])
         answer = self._answer(crops[order], joints[order], depth[order])
         points = place.into_picture(answer.points, answer.K, maps[order], size, K, landmarks[order])
-        wrist, translation = self._wrist(answer, points[:, 21:])
+        posed = self._posed(answer, points[:, 21:])
+        refined = (np.isfinite(landmarks[order]).all(-1).sum(-1) >= LEAST) & self._refines
+        if refined.any():
+            better, there = self._refined(posed, landmarks[order], K, answer.joints_sigma_mm)
+            points = np.where(refined[:, None, None], there, points)
+            posed = Posed(*(_of_rows(refined, a, b) for a, b in zip(better, posed)))
+        wrist = Rotation.from_matrix(posed.wrist).as_rotvec()
         mean = np.asarray(self.predictor.hand.mean_pose, np.float64).reshape(15, 3)
         hands = []
         for i, (image, hand) in enumerate(zip(images, found)):
@@ -224,11 +237,12 @@ class Reconstructor:
                     joints_cam=joints_cam,
                     joints_px=project(joints_cam, K),
                     landmarks_px=hand.joints_px,
+                    refined=bool(refined[i]),
                     wrist_rotation=wrist[i],
-                    finger_pose=answer.finger_pose[i],
-                    finger_pose_from_mean=answer.finger_pose[i] - mean,
-                    betas=answer.betas[i],
-                    translation=translation[i],
+                    finger_pose=posed.fingers[i],
+                    finger_pose_from_mean=posed.fingers[i] - mean,
+                    betas=posed.betas[i],
+                    translation=posed.translation[i],
                     joints_sigma_mm=answer.joints_sigma_mm[i],
                     vertices_sigma_mm=answer.vertices_sigma_mm[i],
                     sigma_calibrated=self.predictor.temperature is not None,
@@ -273,8 +287,8 @@ class Reconstructor:
             else None,
         )
 
-    def _wrist(self, answer: Answer, vertices_cam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The turn about the wrist (B,3) and the shift (B,3) m that bring the model onto vertices (B,V,3).
+    def _posed(self, answer: Answer, vertices_cam: np.ndarray) -> Posed:
+        """The Posed of an answer, its wrist and place those that bring the model onto vertices (B,V,3).
 
         Exact where the answer is the hand model's; a mesh of the network's own is met as well as can be.
         """
@@ -282,7 +296,18 @@ class Reconstructor:
         vertices, wrist = (np.asarray(x, np.float64) for x in found)
         rotation, shift = place.rigid(vertices, vertices_cam)
         at = np.einsum("bij,bj->bi", rotation, wrist) + shift
-        return Rotation.from_matrix(rotation).as_rotvec(), at - wrist
+        return Posed(rotation, answer.finger_pose, answer.betas, at - wrist)
+
+    def _refined(
+        self, posed: Posed, landmarks: np.ndarray, K: np.ndarray, sigma_mm: np.ndarray
+    ) -> tuple[Posed, np.ndarray]:
+        """`refine.refine` of landmarks (B,21,2) px: the better Posed, and its points (B,21+V,3) m."""
+        config, hand = self.predictor.network.config, self.predictor.hand
+        camera = np.array([K[0, 0], K[0, 2], K[1, 1], K[1, 2]], np.float32)
+        start, marks, sigma = jax.tree.map(np.float32, (posed, landmarks, sigma_mm / 1000))
+        better = refine(hand, start, marks, camera, sigma, config.fingertips)
+        points = _before_camera(hand, better, config.regressor_tips)
+        return jax.tree.map(lambda x: np.asarray(x, np.float64), (better, points))
 
 
 @jax.jit
@@ -293,6 +318,18 @@ def _unturned(
     pose = jnp.concatenate([jnp.zeros_like(finger_pose[:, :1]), finger_pose], 1)
     posed = hand.with_shape(betas).with_pose(pose)
     return posed.vertices, posed.joints[:, 0]
+
+
+@functools.partial(jax.jit, static_argnames="tips")
+def _before_camera(hand: mano_jax.HandModel, posed: Posed, tips: str) -> jax.Array:
+    """The 21 joints, as the network's are regressed, and the vertices of hands, (B,21+V,3) m."""
+    vertices, root = _unturned(hand, posed.fingers, posed.betas)
+    vertices = posed.moved(vertices, root)
+    return jnp.concatenate([regressed(hand.joint_regressor_21(tips), vertices), vertices], 1)
+
+
+def _of_rows(chosen: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
 
 def _mirrored(hand: Found, width: float) -> Found:

@@ -148,13 +148,33 @@ def test_a_longer_focal_length_puts_it_farther_and_leaves_its_shape(predictor, h
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_a_detectors_landmarks_say_where_the_hand_is(predictor, side):
-    (hand,) = Reconstructor(predictor, OneHand(side))(IMAGE, 70)
-    assert hand.side == side and hand.score == 0.9
+    (hand,) = Reconstructor(predictor, OneHand(side), refine=False)(IMAGE, 70)
+    assert hand.side == side and hand.score == 0.9 and not hand.refined
     np.testing.assert_allclose(hand.landmarks_px, MARKS, atol=1e-9)
     # the law of its place: X Z is what all joints together are seen at
     rays = (MARKS - [45, 30]) / 70
     lacking = hand.joints_cam[:, :2] - rays * hand.joints_cam[:, 2:]
     np.testing.assert_allclose(lacking.mean(0), 0, atol=1e-4)
+    (refined,) = Reconstructor(predictor, OneHand(side))(IMAGE, 70)
+    before, after = (np.linalg.norm(h.joints_px - MARKS, axis=-1).mean() for h in (hand, refined))
+    assert refined.refined and after < before
+
+
+def test_the_parameters_of_refined_hands_give_their_mesh_and_mirror(predictor):
+    mirrored = mirrored_px(MARKS, WIDTH)
+    images = IMAGE, np.ascontiguousarray(IMAGE[:, ::-1])
+    found = [
+        Reconstructor(predictor, OneHand(side, joints=marks))(image, 70)[0]
+        for side, marks, image in zip(("right", "left"), (MARKS, mirrored), images)
+    ]
+    for hand in found:
+        model = mano_jax.load_hand(side=hand.side)
+        pose = np.concatenate([hand.wrist_rotation[None], hand.finger_pose])
+        vertices = model.with_shape(hand.betas).with_pose(pose).vertices + hand.translation
+        np.testing.assert_allclose(vertices, hand.vertices_cam, atol=3e-5)
+        np.testing.assert_allclose(project(hand.joints_cam, hand.K), hand.joints_px)
+    right, left = found
+    np.testing.assert_allclose(left.vertices_cam, right.vertices_cam * [-1, 1, 1], atol=1e-4)
 
 
 def test_landmarks_in_a_box_count_where_they_are_believed(predictor):
