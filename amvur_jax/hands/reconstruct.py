@@ -215,11 +215,12 @@ class Reconstructor:
         answer = self._answer(crops[order], joints[order], depth[order])
         points = place.into_picture(answer.points, answer.K, maps[order], size, K, landmarks[order])
         posed = self._posed(answer, points[:, 21:])
-        refined = (np.isfinite(landmarks[order]).all(-1).sum(-1) >= LEAST) & self._refines
-        if refined.any():
-            better, there = self._refined(posed, landmarks[order], K, answer.joints_sigma_mm)
-            points = np.where(refined[:, None, None], there, points)
-            posed = Posed(*(_of_rows(refined, a, b) for a, b in zip(better, posed)))
+        chosen = (np.isfinite(landmarks[order]).all(-1).sum(-1) >= LEAST) & self._refines
+        if chosen.any():
+            refined = self._refined(posed, landmarks[order], K, answer.joints_sigma_mm)
+            posed, points = jax.tree.map(
+                lambda a, b: _of_rows(chosen, a, b), refined, (posed, points)
+            )
         wrist = Rotation.from_matrix(posed.wrist).as_rotvec()
         mean = np.asarray(self.predictor.hand.mean_pose, np.float64).reshape(15, 3)
         hands = []
@@ -237,7 +238,7 @@ class Reconstructor:
                     joints_cam=joints_cam,
                     joints_px=project(joints_cam, K),
                     landmarks_px=hand.joints_px,
-                    refined=bool(refined[i]),
+                    refined=bool(chosen[i]),
                     wrist_rotation=wrist[i],
                     finger_pose=posed.fingers[i],
                     finger_pose_from_mean=posed.fingers[i] - mean,

@@ -8,7 +8,7 @@ Our own loop: optimistix 0.1 compiled three times as long and took 60 times as l
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,8 @@ _BEYOND = 0.05  # rad beyond the limits
 _TURN = 1.0  # rad
 _FINGERS, _BETAS = 45, 10
 
+Array: TypeAlias = Any  # of jax inside of jit, of numpy outside
+
 
 class Posed(NamedTuple):
     """Hands before a camera.
@@ -38,12 +40,12 @@ class Posed(NamedTuple):
     the flat hand; betas (B,10); translation (B,3) m, added after the turn.
     """
 
-    wrist: jax.Array
-    fingers: jax.Array
-    betas: jax.Array
-    translation: jax.Array
+    wrist: Array
+    fingers: Array
+    betas: Array
+    translation: Array
 
-    def moved(self, points: jax.Array, root: jax.Array) -> jax.Array:
+    def moved(self, points: Array, root: Array) -> Array:
         """Points (...,n,3) of the unturned hand, whose wrist is at root (...,3), before the camera."""
         off = (points - root[..., None, :])[..., None, :] * self.wrist[..., None, :, :]
         return off.sum(-1) + (root + self.translation)[..., None, :]
