@@ -15,11 +15,10 @@ from tqdm import tqdm
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
 from amvur_jax.files.whole import append_whole, explained, write_picture, write_whole, writing
-from amvur_jax.hands import meshes, numbers
+from amvur_jax.hands import meshes, numbers, page
 from amvur_jax.hands.focal import Focal, exif_focal
 from amvur_jax.hands.overlay import overlay
 from amvur_jax.hands.pictures import OVERLAY
-from mano_jax.topology import FINGERS
 
 if TYPE_CHECKING:
     from amvur_jax.hands.hand import FocalSource, Hand
@@ -37,7 +36,7 @@ MESHES: dict[str, Callable[[Sequence[Hand], np.ndarray], bytes]] = {
 class Summary:
     """What became of the pictures: how many hands, which show none, which could not be read and why.
 
-    sigma: of the last hand, in words. earlier: pictures that were done before.
+    sigma: of the last hand, in words. earlier: pictures that were done before. page: --html's, in words.
     """
 
     pictures: int = 0
@@ -47,6 +46,7 @@ class Summary:
     bad: dict[Path, str] = dataclasses.field(default_factory=dict)
     files: list[Path] = dataclasses.field(default_factory=list)
     sigma: str = ""
+    page: str = ""
 
 
 def predict(
@@ -59,6 +59,7 @@ def predict(
     kinds: Collection[str] = ("glb",),
     resume: bool = False,
     overwrite: bool = False,
+    html: bool = False,
 ) -> Summary:
     """Reconstruct the hands of pictures and write what there is to see and to compute with.
 
@@ -75,6 +76,7 @@ def predict(
       kinds: of meshes, of MESHES.
       resume: leave out pictures that are done.
       overwrite: start anew where there are results.
+      html: write index.html (`hands/page.py`) about all that the folder has then.
     Raises:
       UserError: the folder has results and neither resume nor overwrite is said, or cannot be written to:
         what is whole stays.
@@ -124,6 +126,10 @@ def predict(
             summary.empty.append(path)
     numbers.write_arrays(output / LINES, output / ARRAYS)
     summary.files += [output / LINES, output / ARRAYS, output / DONE]
+    if html:
+        entries, said = numbers.read_lines(output / DONE), numbers.read_lines(output / LINES)
+        written = page.write_page(output, entries, said, summary.bad)
+        summary.page = f"{written}: {page.size_text(written.stat().st_size)}, opens offline"
     return summary
 
 
@@ -178,8 +184,9 @@ def _name(path: Path, taken: Mapping[str, str]) -> str:
 def told(summary: Summary) -> str:
     """What a run has done, in words."""
     alone = summary.pictures == 1 and not (summary.bad or summary.earlier)
+    last = [summary.page] if summary.page else []
     if alone and summary.hands:
-        return "\n".join([*map(str, summary.files), summary.sigma])
+        return "\n".join([*map(str, summary.files), *last, summary.sigma])
     parts = [f"{summary.hands} hands in {summary.pictures} pictures"]
     if summary.empty:
         parts.append(f"{len(summary.empty)} without a hand")
@@ -187,7 +194,7 @@ def told(summary: Summary) -> str:
         parts.append(f"{len(summary.bad)} left out")
     if summary.earlier:
         parts.append(f"{summary.earlier} done before")
-    return ", ".join(parts)
+    return "\n".join([", ".join(parts), *last])
 
 
 def check_summary(summary: Summary, several: bool) -> None:
@@ -207,11 +214,7 @@ def check_summary(summary: Summary, several: bool) -> None:
 
 def sigma_text(hand: Hand) -> str:
     """How far off each finger may be, in a line: root mean squares over its joints of sigma in mm."""
-    sigma = hand.joints_sigma_mm
-    fingers = {
-        name: float(np.sqrt(np.mean(sigma[4 * i + 1 : 4 * i + 5] ** 2)))
-        for i, name in enumerate(FINGERS)
-    }
+    fingers = numbers.finger_sigma(hand.joints_sigma_mm)
     listed = ", ".join(f"{name} {value:.0f}" for name, value in fingers.items())
     kind = "calibrated" if hand.sigma_calibrated else "not calibrated: see evaluate.py --calibrate"
     return f"sigma of a coordinate relative to the wrist, mm ({kind}): {listed}"

@@ -60,6 +60,7 @@ _REFINE = flags.DEFINE_bool(
 )
 _OBJ = flags.DEFINE_bool("obj", False, "Write a Wavefront OBJ of each picture, too.")
 _PLY = flags.DEFINE_bool("ply", False, "Write a PLY of each picture, too.")
+_HTML = flags.DEFINE_bool("html", False, "Write index.html: all in one page that opens offline.")
 _RESUME = flags.DEFINE_bool("resume", False, "Go on in an output folder: leave out what is done.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Start anew in an output folder.")
 _HAND = flags.DEFINE_string(
@@ -87,6 +88,7 @@ def main() -> None:
         kinds=["glb", *["obj"] * _OBJ.value, *["ply"] * _PLY.value],
         resume=_RESUME.value,
         overwrite=_OVERWRITE.value,
+        html=_HTML.value,
     )
     print(told(summary))
     check_summary(summary, pictures.several)

@@ -79,14 +79,13 @@ def write_json(path: Path, values: object) -> None:
         write_whole(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
-def write_picture(path: Path, pixels: np.ndarray, quality: int = 95) -> None:
-    """Write (H, W, 3) uint8 RGB or (H, W) grey in one step, as the file's name says: PNG, JPEG or WebP.
+def encode_picture(pixels: np.ndarray, suffix: str, quality: int = 95) -> bytes:
+    """(H, W, 3) uint8 RGB or (H, W) grey as the bytes of a file: ".png", ".jpg" or ".webp".
 
     Raises:
-      OSError: it cannot be encoded or written.
+      OSError: it cannot be encoded.
     """
     pixels = np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
-    suffix = path.suffix.lower()
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else []
     try:
         done, data = cv2.imencode(suffix, pixels, options)
@@ -96,7 +95,16 @@ def write_picture(path: Path, pixels: np.ndarray, quality: int = 95) -> None:
         raise OSError(
             f"{suffix or 'no ending'!r} is no kind of picture that OpenCV writes, .png is"
         )
-    write_whole(path, data.tobytes())
+    return data.tobytes()
+
+
+def write_picture(path: Path, pixels: np.ndarray, quality: int = 95) -> None:
+    """Write (H, W, 3) uint8 RGB or (H, W) grey in one step, as the file's name says: PNG, JPEG or WebP.
+
+    Raises:
+      OSError: it cannot be encoded or written.
+    """
+    write_whole(path, encode_picture(pixels, path.suffix.lower(), quality))
 
 
 def save_picture(path: str | Path, pixels: np.ndarray, quality: int = 88) -> None:

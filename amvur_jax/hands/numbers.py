@@ -12,6 +12,7 @@ import orjson
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import explained, writing
 from amvur_jax.hands.hand import Hand
+from mano_jax.topology import FINGERS
 
 _DIGITS = 6  # a micrometre, a microradian
 _LEFT_OUT = ("colors",)  # they are in the meshes
@@ -29,6 +30,12 @@ def line(hand: Hand, picture: str, index: int, size: tuple[int, int]) -> bytes:
 def _rounded(value: float | np.ndarray) -> Any:
     """Numbers of _DIGITS digits, without a minus before 0; NaN becomes null."""
     return (np.round(np.asarray(value, np.float64), _DIGITS) + 0.0).tolist()
+
+
+def finger_sigma(joints_sigma_mm: np.ndarray) -> dict[str, float]:
+    """Root mean square over the joints of each finger, mm, of sigmas (21,) mm."""
+    squares = joints_sigma_mm[1:].reshape(len(FINGERS), 4) ** 2
+    return dict(zip(FINGERS, np.sqrt(squares.mean(-1)).tolist()))
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -112,6 +112,17 @@ def test_a_stopped_run_goes_on_to_the_same_files(pictures, tmp_path):
     assert left_by(out) == left_by(whole)
 
 
+def test_a_page_of_a_resumed_run_has_all_that_the_folder_has(pictures, tmp_path):
+    out = tmp_path / "out"
+    predict(Made(), pictures[:2], out, html=True)
+    said = told(predict(Made(), pictures, out, resume=True, html=True))
+    text = (out / "index.html").read_text()
+    assert "3 hands in 3 pictures" in text and "1 left out" in text
+    for path in (pictures[0], pictures[1], pictures[3]):
+        assert f'"title":"{path}"' in text
+    assert f"{out / 'index.html'}: {len(text.encode()) / 1e6:.1f} MB" in said
+
+
 def test_the_focal_length_is_the_flags_else_the_pictures_own(pictures, tmp_path):
     exif = PIL.Image.Exif()
     exif.get_ifd(0x8769)[0xA405] = 26
