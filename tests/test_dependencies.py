@@ -10,7 +10,7 @@ from packaging.version import Version
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DECLARED = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["detect"]
+DECLARED = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["detect"] + EXTRAS["clients"]
 
 
 def versions(lines, operator):

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import orjson
 import pytest
-from hands import SIZE, faces, hand
+from hands import hand, leave_run
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_picture
-from amvur_jax.hands import meshes, numbers
 from amvur_jax.hands.page import SHOWN, THUMBNAIL, write_page
 
 EVIL = "<img src=x onerror=alert(1)>&amp;\"'</script><b>.jpg"
@@ -49,22 +47,11 @@ class Page(HTMLParser):
         return [json.loads(text) for kind, text in self.scripts if kind == "application/json"]
 
 
-def run(folder, *pictures):
-    """Files of a run as predict leaves them: (picture, NAME, its hands) each; entries and lines."""
-    entries, lines = [], []
-    for picture, name, hands in pictures:
-        if hands:
-            write_picture(folder / f"{name}_overlay.jpg", LARGE)
-            (folder / f"{name}.glb").write_bytes(meshes.glb(hands, faces()))
-        entries.append({"picture": picture, "name": name, "hands": len(hands)})
-        lines += [orjson.loads(numbers.line(h, picture, i, SIZE)) for i, h in enumerate(hands)]
-    return entries, lines
-
-
 def test_it_holds_the_files_loads_nothing_and_keeps_names_as_text(tmp_path):
     hands = [hand(at=(0, 0, 0.5)), hand("left", (0.1, 0, 0.7), seed=1)]
     stem = EVIL.replace("/", "_").removesuffix(".jpg")
-    parts = run(tmp_path, (f"photos/{EVIL}", stem, hands), ("two.jpg", "two", hands[:1]))
+    made = (f"photos/{EVIL}", stem, hands), ("two.jpg", "two", hands[:1])
+    parts = leave_run(tmp_path, *made, drawn=LARGE)
     page = Page(write_page(tmp_path, *parts, {EVIL: f"{EVIL}: is truncated"}))
     # The names' tags are none: of those elements the page has its own alone.
     assert page.tags.count("img") == 3 and "b" not in page.tags
@@ -84,7 +71,7 @@ def test_it_holds_the_files_loads_nothing_and_keeps_names_as_text(tmp_path):
 
 
 def test_its_policy_forbids_the_network_and_any_script_but_its_own(tmp_path):
-    page = Page(write_page(tmp_path, *run(tmp_path, (EVIL, "a", [hand()]))))
+    page = Page(write_page(tmp_path, *leave_run(tmp_path, (EVIL, "a", [hand()]))))
     rules = dict(rule.split(maxsplit=1) for rule in page.policy.split("; "))
     assert rules["default-src"] == "'none'" and rules["img-src"] == "data:"
     own = [text for kind, text in page.scripts if kind is None]
@@ -95,7 +82,7 @@ def test_its_policy_forbids_the_network_and_any_script_but_its_own(tmp_path):
 
 def test_its_numbers_are_those_of_the_hands(tmp_path):
     own = hand("left", (0.03, -0.02, 0.5), focal=61.5)
-    page = Page(write_page(tmp_path, *run(tmp_path, ("a.jpg", "a", [own]))))
+    page = Page(write_page(tmp_path, *leave_run(tmp_path, ("a.jpg", "a", [own]))))
     (card,) = page.pictures()[0]["hands"]
     rows = dict(card["rows"])
     assert card["title"] == "left hand 1" and rows["score"] == "0.90"
@@ -110,7 +97,7 @@ def test_its_numbers_are_those_of_the_hands(tmp_path):
 
 def test_what_has_no_hand_or_is_no_longer_there_is_said(tmp_path):
     write_picture(tmp_path / "none.png", LARGE)
-    entries, lines = run(
+    entries, lines = leave_run(
         tmp_path,
         (str(tmp_path / "none.png"), "none", []),
         ("gone.jpg", "gone", []),
@@ -143,7 +130,7 @@ def test_a_run_of_nothing_is_a_page(tmp_path):
     ],
 )
 def test_damaged_entries_are_named_and_nothing_is_left(tmp_path, change, words):
-    entries, lines = run(tmp_path, ("a.jpg", "a", [hand(), hand()]))
+    entries, lines = leave_run(tmp_path, ("a.jpg", "a", [hand(), hand()]))
     change(entries, lines)
     with pytest.raises(UserError, match=f"^{words}.*--overwrite"):
         write_page(tmp_path, entries, lines)
