@@ -30,7 +30,7 @@ clients: $(CLIENTS)/installed
 
 $(CLIENTS)/installed: pyproject.toml
 	$(PYTHON) -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,app,clients]'
 	npm install --prefix=$(CLIENTS) --silent --no-audit --no-fund gltf-validator@2.0.0-dev.3.10
 	$(PYTHON313) -m venv $(CLIENTS)/bpy
 	$(CLIENTS)/bpy/bin/python -m pip install --quiet --disable-pip-version-check 'bpy==5.2.*'

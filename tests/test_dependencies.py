@@ -10,7 +10,9 @@ from packaging.version import Version
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DECLARED = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["detect"] + EXTRAS["clients"]
+DECLARED = PROJECT["dependencies"] + [
+    requirement for extra in ("dev", "detect", "app", "clients") for requirement in EXTRAS[extra]
+]
 
 
 def versions(lines, operator):

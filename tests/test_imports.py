@@ -31,6 +31,7 @@ ORDER = (
     "train",
     "evaluate",
     "predict",
+    "app",
     "demo",
 )
 
@@ -135,6 +136,7 @@ def test_no_archive_is_unpacked():
         ),
         ("tensorflow_datasets", {"amvur_jax/data/readers/records.py"}),
         ("array_record", {"amvur_jax/data/readers/records.py"}),
+        ("gradio", {"amvur_jax/app.py"}),
         ("ai_edge_litert", {"amvur_jax/detect/networks.py"}),
     ],
 )

@@ -31,6 +31,8 @@ def test_the_wheel_trains_predicts_and_scores(tmp_path):
     assert {f"{top}/py.typed" for top in tops} <= set(names)
     for name in ("hand_detector.tflite", "hand_landmarks_detector.tflite", "LICENSE", "NOTICE"):
         assert f"amvur_jax/detect/assets/{name}" in names
+    for name in ("page.html", "page.css", "page.js", "three.min.js", "LICENSE"):
+        assert f"amvur_jax/assets/page/{name}" in names
     run(sys.executable, "-m", "venv", "fresh")
     run("fresh/bin/python", "-m", "pip", "install", "--quiet", wheel)
 

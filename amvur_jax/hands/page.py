@@ -183,7 +183,8 @@ def _item(output: Path, name: str, picture: str, hands: _Hands) -> str:
         )
         alt = f"hands drawn over the photo: {kinds}"
     shown = {
-        "title": picture,
+        "title": Path(picture).name,
+        "folder": str(Path(picture).parent),
         "alt": alt,
         "overlay": None if image is None or not hands.cards else _jpeg(image, SHOWN),
         "glb": None if mesh is None else base64.b64encode(mesh).decode(),

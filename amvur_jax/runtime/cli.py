@@ -21,6 +21,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "predict",
+    "app",
     "score",
     "make_synthetic",
     "build_dataset",

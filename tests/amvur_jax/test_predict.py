@@ -119,7 +119,7 @@ def test_a_page_of_a_resumed_run_has_all_that_the_folder_has(pictures, tmp_path)
     text = (out / "index.html").read_text()
     assert "3 hands in 3 pictures" in text and "1 left out" in text
     for path in (pictures[0], pictures[1], pictures[3]):
-        assert f'"title":"{path}"' in text
+        assert f'"title":"{path.name}","folder":"{path.parent}"' in text
     assert f"{out / 'index.html'}: {len(text.encode()) / 1e6:.1f} MB" in said
 
 

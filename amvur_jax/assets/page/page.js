@@ -179,6 +179,7 @@ async function show(number) {
   at("previous").disabled = number === 0;
   at("next").disabled = number === buttons.length - 1;
   at("title").textContent = picture.title;
+  at("folder").textContent = picture.folder;
   at("overlay").hidden = !picture.overlay;
   at("overlay").alt = picture.alt;
   at("overlay").src = picture.overlay ? `data:image/jpeg;base64,${picture.overlay}` : "data:,";
