@@ -74,7 +74,8 @@ def glb(hands: Sequence[Hand], faces: np.ndarray) -> bytes:
         "scenes": [{"nodes": list(range(len(nodes)))}],
         "nodes": nodes,
         "meshes": meshes,
-        "materials": [{"name": "skin", "pbrMetallicRoughness": skin}],
+        # the arm is open: through it the inside is seen
+        "materials": [{"name": "skin", "pbrMetallicRoughness": skin, "doubleSided": True}],
         "accessors": accessors,
         "bufferViews": views,
         "buffers": [{"byteLength": len(binary)}],

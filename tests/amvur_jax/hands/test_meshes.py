@@ -47,6 +47,8 @@ def test_a_glb_has_each_hand_with_linear_colours_and_sigma():
     tree, arrays = read_glb(meshes.glb(HANDS, faces()))
     assert [node["name"] for node in tree["nodes"]] == ["right hand 1", "left hand 2"]
     assert tree["scenes"][tree["scene"]]["nodes"] == [0, 1]
+    (skin,) = tree["materials"]
+    assert skin["doubleSided"]  # or the open arm shows what is behind the hand
     for node, own in zip(tree["nodes"], HANDS):
         (part,) = tree["meshes"][node["mesh"]]["primitives"]
         found = {name: arrays[i] for name, i in part["attributes"].items()}
