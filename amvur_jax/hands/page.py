@@ -83,7 +83,8 @@ def write_page(
     }
     head, tail = (Template(part) for part in _asset("page.html").split("$pictures"))
     with explained(path), writing(path) as file:
-        file.write(head.substitute(values).encode())
+        # Of a file name that is no UTF-8 a ? is left.
+        file.write(head.substitute(values).encode("utf-8", "replace"))
         for entry in pictures:
             try:
                 name, picture = str(entry["name"]), str(entry["picture"])
