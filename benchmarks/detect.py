@@ -90,8 +90,10 @@ def _canvas(rng, frames, length):
 
 
 def _depths(dataset):
-    """The factor by which least squares would multiply the depths that the detector gives."""
+    """The factor by which least squares would multiply the depths, and the share of fingers' last bones at
+    whose end the detector sees their tips."""
     detector, found, true = Detector(), [], []
+    bones, seen = [], []
     truth = dataset.ground_truth[0]
     for i in range(len(dataset)):
         frame, joints = dataset.frame(i), truth[i]
@@ -100,11 +102,15 @@ def _depths(dataset):
             focal = frame.K[0, 0]
             true.append((joints[:, 2] / joints[0, 2] - 1) * focal)
             found.append(hand.depth)
-    found, true = np.stack(found), np.stack(true)
+            places = project(joints, frame.K)
+            bones.append(places[4::4] - places[3::4])
+            seen.append(hand.joints_px[4::4] - hand.joints_px[3::4])
+    found, true, bones, seen = (np.stack(x) for x in (found, true, bones, seen))
     return {
         "case": "depths",
         "frames": len(found),
         "factor": float((found * true).sum() / (found**2).sum()),
+        "last_bone": float((seen * bones).sum() / (bones**2).sum()),
     }
 
 

@@ -1,7 +1,8 @@
 """What a network's mesh is off by, its joints read off the picture, given by the detector, or nearly true.
 
 --photos: a folder of amvur_jax.data.readers.photos. The error of a joint is its distance over the longer side
-of the hand's box (that of the joints), in the picture. --data_root: a data set with ground truth; PA-MPJPE
+of the hand's box (that of the joints), in the picture; the reference being MediaPipe's landmarks, a fingertip
+is where those have it (`amvur_jax/detect/tips.py`). --data_root: a data set with ground truth; PA-MPJPE
 and wrist-relative MPJPE in mm, 2D in px of a published crop of 224. The cases "predict" go the whole way of
 `predict.py`, the box given, with hands moved to the detector's landmarks and without; of their refined sigma,
 how many joints the 95 % regions hold under the temperature that fits the unrefined ones.
@@ -16,6 +17,7 @@ from amvur_jax.data.open import open_dataset
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.views import Subset
 from amvur_jax.detect.detector import Detector
+from amvur_jax.detect.tips import finger_ends, landmark_tips
 from amvur_jax.errors import UserError
 from amvur_jax.hands.reconstruct import Box, Reconstructor
 from amvur_jax.scoring.metrics import procrustes
@@ -49,7 +51,7 @@ def on_photos(predictor, dataset, count):
 
 def _photo_rows(case, seen, truth, sources):
     side = np.ptp(truth, axis=1).max(-1)
-    error = np.linalg.norm(seen - truth, axis=-1) / side[:, None]
+    error = np.linalg.norm(landmark_tips(seen) - truth, axis=-1) / side[:, None]
     for source in ("all", *sorted(set(sources))):
         chosen = error if source == "all" else error[sources == source]
         pck = {f"pck_{t}": float((chosen < t).mean()) for t in (0.1, 0.2)}
@@ -118,8 +120,9 @@ def _detected(samples, frames):
     detector, joints, depths = Detector(), [], []
     for sample, frame in zip(samples, frames):
         found, A = detector.landmarks(frame.image, frame.box, frame.side), sample["crop"]
-        joints.append(found.joints_px @ A[:2, :2].T + A[:2, 2])
-        depths.append(found.depth * np.sqrt(abs(np.linalg.det(A[:2, :2]))))
+        joints.append(finger_ends(found.joints_px) @ A[:2, :2].T + A[:2, 2])
+        depth = finger_ends(found.depth[:, None])[:, 0]
+        depths.append(depth * np.sqrt(abs(np.linalg.det(A[:2, :2]))))
     return {"joints": np.stack(joints), "depth": np.stack(depths)}
 
 

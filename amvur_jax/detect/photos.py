@@ -27,6 +27,7 @@ from tqdm import tqdm
 from amvur_jax.data.readers.photos import HANDS
 from amvur_jax.detect.detector import DetectedHand, Detector
 from amvur_jax.detect.label import label_picture
+from amvur_jax.detect.tips import finger_ends
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import decode_image
 from amvur_jax.files.lock import locked
@@ -166,7 +167,7 @@ def _entry(name: str, hand: DetectedHand) -> dict[str, Any]:
         "file": f"{plain}-{digest}{path.suffix.lower()}",
         "hand": hand.side,
         "box": hand.box.round(2).tolist(),
-        "joints": hand.joints_px.round(2).tolist(),
+        "joints": finger_ends(hand.joints_px).round(2).tolist(),
         "source": name,
     }
 

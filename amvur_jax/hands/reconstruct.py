@@ -15,6 +15,7 @@ from amvur_jax import inference
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
 from amvur_jax.data.frame import project
 from amvur_jax.detect.detector import Detector, Side
+from amvur_jax.detect.tips import finger_ends
 from amvur_jax.errors import UserError
 from amvur_jax.hands import colors, place
 from amvur_jax.hands.focal import ASSUMED, Focal, intrinsics, parse_focal
@@ -208,10 +209,11 @@ class Reconstructor:
         order = list(range(count)) + [0] * (next(n for n in SIZES if n >= count) - count)
         maps = np.stack([crop_matrix(hand.centre, hand.length, size) for hand in found])
         crops = np.stack([crop_image(image, A, size) for image, A in zip(images, maps)])
-        landmarks = np.stack([hand.joints_px for hand in found])
+        landmarks = finger_ends(np.stack([hand.joints_px for hand in found]))
         scale = maps[:, 0, 0]
         joints = scale[:, None, None] * landmarks + maps[:, None, :2, 2]
-        depth = scale[:, None] * np.stack([hand.depth for hand in found])
+        depth = finger_ends(np.stack([hand.depth for hand in found])[..., None])[..., 0]
+        depth = scale[:, None] * depth
         answer = self._answer(crops[order], joints[order], depth[order])
         points = place.into_picture(answer.points, answer.K, maps[order], size, K, landmarks[order])
         posed = self._posed(answer, points[:, 21:])

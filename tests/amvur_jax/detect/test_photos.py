@@ -16,6 +16,7 @@ from amvur_jax.data.open import open_dataset
 from amvur_jax.detect import photos
 from amvur_jax.detect.detector import Detector
 from amvur_jax.detect.photos import label_photos
+from amvur_jax.detect.tips import landmark_tips
 from amvur_jax.errors import UserError
 
 RECORDED = pathlib.Path(__file__).parents[2] / "recorded" / "photos"
@@ -83,6 +84,9 @@ def test_the_hands_of_a_zip_are_read_by_training(labelled):
     for name, hand in zip(("../../evil/one.jpg", "/2/hand ü.JPG", "5/5.jpg"), HANDS):
         frame = dataset.frame(by_source[name])
         joints = np.array(hand["joints"])
+        # theirs are landmarks, whose tips lie before the ends of the fingers
+        tips = (landmark_tips(frame.joints_px) - joints)[4::4]
+        assert np.linalg.norm(tips) < np.linalg.norm((frame.joints_px - joints)[4::4])
         apart = np.linalg.norm(frame.joints_px - joints, axis=1).mean()
         assert apart < 0.05 * np.ptp(joints, axis=0).max() and frame.side == "right"
     # and nothing of it lies anywhere else

@@ -11,6 +11,7 @@ import mano_jax
 from amvur_jax import configuration, inference
 from amvur_jax.data.frame import project
 from amvur_jax.detect.detector import DetectedHand
+from amvur_jax.detect.tips import finger_ends
 from amvur_jax.errors import UserError
 from amvur_jax.hands.hand import mirrored_box, mirrored_px
 from amvur_jax.hands.reconstruct import Box, Reconstructor, reconstruct
@@ -152,7 +153,7 @@ def test_a_detectors_landmarks_say_where_the_hand_is(predictor, side):
     assert hand.side == side and hand.score == 0.9 and not hand.refined
     np.testing.assert_allclose(hand.landmarks_px, MARKS, atol=1e-9)
     # the law of its place: X Z is what all joints together are seen at
-    rays = (MARKS - [45, 30]) / 70
+    rays = (finger_ends(MARKS) - [45, 30]) / 70
     lacking = hand.joints_cam[:, :2] - rays * hand.joints_cam[:, 2:]
     np.testing.assert_allclose(lacking.mean(0), 0, atol=1e-4)
     (refined,) = Reconstructor(predictor, OneHand(side))(IMAGE, 70)
