@@ -1,25 +1,14 @@
-"""Hands as mesh files: glTF 2.0 binary (GLB), Wavefront OBJ, PLY. Metres; y up, z to the viewer.
-
-GLB is JSON and arrays behind one another (https://registry.khronos.org/glTF/specs/2.0), written here: the
-libraries for it keep colours in 8 bits and no animation, or leave all but the header to the caller.
-"""
+"""Hands as mesh files: glTF 2.0 binary (GLB), Wavefront OBJ, PLY. Metres; y up, z to the viewer."""
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from amvur_jax.hands.colors import linear, vertex_normals
+from amvur_jax.hands.gltf import GL_AXES, INDICES, SKIN, VERTICES, Arrays
 from amvur_jax.hands.hand import Hand
-
-GL_AXES = np.array([1.0, -1.0, -1.0])  # of OpenCV's, x right, y down, z away
-_FLOAT, _UINT = 5126, 5125  # componentType
-_VERTICES, _INDICES = 34962, 34963  # target of a bufferView
-_TYPES = {1: "SCALAR", 3: "VEC3"}
 
 
 def glb(hands: Sequence[Hand], faces: np.ndarray) -> bytes:
@@ -32,59 +21,22 @@ def glb(hands: Sequence[Hand], faces: np.ndarray) -> bytes:
       hands: of one photograph.
       faces: (F,3) of the right hand.
     """
-    binary, views, accessors = bytearray(), [], []
-
-    def accessor(array: np.ndarray, target: int) -> int:
-        kind = np.uint32 if target == _INDICES else np.float32
-        values = np.ascontiguousarray(array, kind)
-        view = {"buffer": 0, "byteOffset": len(binary), "byteLength": values.nbytes}
-        views.append(view | {"target": target})
-        binary.extend(
-            values.tobytes()
-        )  # all of 4 bytes, so that the next begins at a multiple of 4
-        columns = 1 if values.ndim == 1 else values.shape[1]
-        entry: dict[str, Any] = {
-            "bufferView": len(views) - 1,
-            "componentType": _UINT if target == _INDICES else _FLOAT,
-            "count": len(values),
-            "type": _TYPES[columns],
-            "min": np.atleast_1d(values.min(0)).tolist(),
-            "max": np.atleast_1d(values.max(0)).tolist(),
-        }
-        accessors.append(entry)
-        return len(accessors) - 1
-
-    meshes, nodes = [], []
+    arrays, meshes, nodes = Arrays(), [], []
     for i, hand in enumerate(hands):
         vertices, own = hand.vertices_cam * GL_AXES, hand.faces(faces)
         attributes = {
-            "POSITION": accessor(vertices, _VERTICES),
-            "NORMAL": accessor(vertex_normals(vertices, own), _VERTICES),
-            "COLOR_0": accessor(linear(hand.colors), _VERTICES),
-            "_SIGMA": accessor(hand.vertices_sigma_mm, _VERTICES),
+            "POSITION": arrays.add(vertices, VERTICES),
+            "NORMAL": arrays.add(vertex_normals(vertices, own), VERTICES),
+            "COLOR_0": arrays.add(linear(hand.colors), VERTICES),
+            "_SIGMA": arrays.add(hand.vertices_sigma_mm, VERTICES),
         }
-        part = {"attributes": attributes, "indices": accessor(own.ravel(), _INDICES), "material": 0}
+        indices = arrays.add(own.ravel().astype(np.uint32), INDICES)
         name = f"{hand.side} hand {i + 1}"
+        part = {"attributes": attributes, "indices": indices, "material": 0}
         meshes.append({"name": name, "primitives": [part]})
         nodes.append({"name": name, "mesh": i, "extras": {"score": round(hand.score, 4)}})
-    skin = {"metallicFactor": 0.0, "roughnessFactor": 0.8}
-    tree = {
-        "asset": {"version": "2.0", "generator": "amvur-jax"},
-        "scene": 0,
-        "scenes": [{"nodes": list(range(len(nodes)))}],
-        "nodes": nodes,
-        "meshes": meshes,
-        # the arm is open: through it the inside is seen
-        "materials": [{"name": "skin", "pbrMetallicRoughness": skin, "doubleSided": True}],
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": len(binary)}],
-    }
-    text = json.dumps(tree, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    chunks = [(text, b"JSON"), (bytes(binary), b"BIN\0")]
-    body = b"".join(struct.pack("<I", len(data)) + kind + data for data, kind in chunks)
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body
+    scenes = [{"nodes": list(range(len(nodes)))}]
+    return arrays.glb({"scenes": scenes, "nodes": nodes, "meshes": meshes, "materials": [SKIN]})
 
 
 def _joined(
