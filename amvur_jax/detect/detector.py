@@ -221,7 +221,7 @@ class Detector:
         hands = list(known)
         found = [(score, self._look(image, square)) for score, square in palms]
         for score, hand in sorted(found, key=lambda pair: -pair[1].score):
-            if hand.score < self._least_hand or any(_same(hand, other) for other in hands):
+            if hand.score < self._least_hand or any(same_hand(hand, other) for other in hands):
                 continue
             if score >= sure or self.checked(image, hand):
                 hands.append(hand)
@@ -270,7 +270,8 @@ def distance(a: DetectedHand, b: DetectedHand) -> float:
     return float(apart / max((b.box[2:] - b.box[:2]).max(), 1e-6))
 
 
-def _same(a: DetectedHand, b: DetectedHand) -> bool:
+def same_hand(a: DetectedHand, b: DetectedHand) -> bool:
+    """Whether two answers about a picture are the same hand."""
     return min(distance(a, b), distance(b, a)) < _SAME_HAND
 
 

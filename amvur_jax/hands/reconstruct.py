@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from amvur_jax import inference
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
 from amvur_jax.data.frame import project
-from amvur_jax.detect.detector import Detector, Side
+from amvur_jax.detect.detector import DetectedHand, Detector, Side
 from amvur_jax.detect.tips import finger_ends
 from amvur_jax.errors import UserError
 from amvur_jax.hands import colors, place
@@ -129,15 +129,34 @@ class Reconstructor:
         height, width = image.shape[:2]
         K = intrinsics(focal, (width, height))
         found = self.find(image, boxes)
-        left = any(hand.side == "left" for hand in found)
-        flipped = np.ascontiguousarray(image[:, ::-1]) if left else image
+        return self.hands([image] * len(found), found, K, focal_source)
+
+    def hands(
+        self,
+        images: Sequence[np.ndarray],
+        found: Sequence[Found],
+        K: np.ndarray,
+        focal_source: FocalSource,
+    ) -> list[Hand]:
+        """Reconstruct hands of one camera.
+
+        Args:
+          images: (H, W, 3) uint8 RGB, the picture of each hand; the same or frames of a video.
+          found: where each hand is.
+          K: (3,3) px of all pictures.
+          focal_source: where its focal length is from.
+        """
+        # A left hand is the right one of the mirror image.
+        left = {id(image): image for image, hand in zip(images, found) if hand.side == "left"}
+        flipped = {key: np.ascontiguousarray(image[:, ::-1]) for key, image in left.items()}
         hands: list[Hand] = []
         for start in range(0, len(found), SIZES[-1]):
-            part = found[start : start + SIZES[-1]]
-            # A left hand is the right one of the mirror image.
-            seen = [hand if hand.side == "right" else _mirrored(hand, width) for hand in part]
-            images = [image if hand.side == "right" else flipped for hand in part]
-            for hand, right in zip(part, self._right_hands(images, seen, K, focal_source)):
+            part = slice(start, start + SIZES[-1])
+            pairs = list(zip(images[part], found[part]))
+            width = images[start].shape[1]
+            seen = [hand if hand.side == "right" else _mirrored(hand, width) for _, hand in pairs]
+            shown = [image if hand.side == "right" else flipped[id(image)] for image, hand in pairs]
+            for (_, hand), right in zip(pairs, self._right_hands(shown, seen, K, focal_source)):
                 hands.append(right if hand.side == "right" else mirrored(right, width))
         return hands
 
@@ -150,24 +169,13 @@ class Reconstructor:
             return [Found(self.side, 1.0, whole, whole[2:] / 2, min(width, height), *nothing)]
         if boxes is None:
             assert self.detector is not None
-            size = np.array([width, height, width, height])
-            detected = self.detector(image, self.thorough)
-            boxed = [hand._replace(box=np.clip(hand.box, 0, size)) for hand in detected]
             return [
-                Found(
-                    hand.side,
-                    hand.score,
-                    hand.box,
-                    *self._square(image, hand.box),
-                    hand.joints_px,
-                    hand.depth,
-                )
-                for hand in boxed
+                self.found(hand, (width, height)) for hand in self.detector(image, self.thorough)
             ]
         found = []
         for box, side in boxes:
             box = np.asarray(box, np.float64)
-            square = self._square(image, box)
+            square = self._square(box, (width, height))
             if self.detector is None:
                 found.append(Found(side or self.side, 1.0, box, *square, *nothing))
                 continue
@@ -177,18 +185,24 @@ class Reconstructor:
             found.append(Found(hand.side, hand.score, box, *square, *marks))
         return found
 
+    def found(self, hand: DetectedHand, size: tuple[int, int]) -> Found:
+        """A detector's hand of a picture of `size` (width, height) px, to be reconstructed."""
+        box = np.clip(hand.box, 0, [*size, *size])
+        square = self._square(box, size)
+        return Found(hand.side, hand.score, box, *square, hand.joints_px, hand.depth)
+
     @property
     def _needs_landmarks(self) -> bool:
         return self.predictor.network.config.keypoints == "given"
 
-    def _square(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, float]:
-        """The middle (2,) and the side, px, of the crop about a box.
+    def _square(self, box: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
+        """The middle (2,) and the side, px, of the crop about a box in a picture of `size` (width, height).
 
         Raises:
           UserError: the box has its middle outside the picture.
         """
-        height, width = image.shape[:2]
-        centre, side, usable = crop_box(box, (width, height))
+        width, height = size
+        centre, side, usable = crop_box(box, size)
         if not usable:
             raise UserError(
                 f"box={','.join(f'{x:g}' for x in box)}: its middle is outside the picture, which is "
