@@ -16,7 +16,7 @@ from amvur_jax.errors import UserError
 
 SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
-    *(".ts", ".mts", ".m2ts", ".ogv", ".gif"),
+    *(".mts", ".m2ts", ".ogv", ".gif"),
 )
 _USUAL_RATE = 30.0  # frames a second, of a file that doesn't say it
 _RATES = (1.0, 240.0)  # what is believed, and written
@@ -85,7 +85,7 @@ def _said(capture: cv2.VideoCapture) -> Length:
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """The frames of a video until its end or its first damage, turned as its metadata says.
+    """The frames of a video until its end, first damage or change of size, turned as its metadata says.
 
     Times are the file's own time stamps; one that is missing, or not after the one before it, is taken to be
     1 / rate after it.
@@ -94,11 +94,12 @@ def read_frames(path: Path) -> Iterator[Frame]:
       UserError: it is not there, none that OpenCV can open, or has no frame that can be decoded.
     """
     with _opened(path) as capture:
-        step, number, time = 1 / _said(capture).rate, 0, -math.inf
+        step, number, time, shape = 1 / _said(capture).rate, 0, -math.inf, None
         while True:
             there, image = capture.read()
-            if not there or image is None:
+            if not there or image is None or image.shape != (shape or image.shape):
                 break
+            shape = image.shape
             stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if not (math.isfinite(stamp) and stamp > time):
                 stamp = time + step if number else 0.0
@@ -170,7 +171,19 @@ class VideoWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._video.release()
-        if kind is None:
-            os.replace(self._partial, self.path)
-        else:
+        try:
+            if kind is None:
+                self._check()
+                os.replace(self._partial, self.path)
+        finally:
             self._partial.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """OpenCV does not say whether it could write: look."""
+        capture = cv2.VideoCapture(str(self._partial))
+        found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
+        if found != self._written:
+            raise OSError(
+                f"{found} of {self._written} frames are in the file; the disk may be full"
+            )

@@ -131,6 +131,14 @@ def test_a_video_that_is_not_finished_is_not_there(tmp_path):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
     with (
+        pytest.raises(OSError, match=r"0 of 1 frames are in the file"),
+        VideoWriter(tmp_path / "out.mp4", (WIDTH, HEIGHT), [0.0]) as video,
+    ):
+        video.write(picture(0))
+        video._video.release()
+        (tmp_path / "out.part.mp4").write_bytes(b"")  # as on a full disk
+    assert not list(tmp_path.iterdir())
+    with (
         pytest.raises(OSError, match="No such file"),
         VideoWriter(tmp_path / "missing" / "out.mp4", (WIDTH, HEIGHT), [0.0]),
     ):
