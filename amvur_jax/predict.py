@@ -1,12 +1,12 @@
-"""The hands of pictures as files: numbers, meshes and overlays, a picture after the other."""
+"""The hands of pictures and videos as files: numbers, meshes and overlays, one after the other."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import orjson
@@ -14,16 +14,20 @@ from tqdm import tqdm
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
+from amvur_jax.files.video import ended_early, is_video, read_frames, said_length
 from amvur_jax.files.whole import append_whole, explained, write_picture, write_whole, writing
 from amvur_jax.hands import meshes, numbers, page
-from amvur_jax.hands.focal import Focal, exif_focal
+from amvur_jax.hands.focal import ASSUMED, Focal, exif_focal
 from amvur_jax.hands.overlay import overlay
-from amvur_jax.hands.pictures import OVERLAY
+from amvur_jax.hands.pictures import OVERLAY, VIDEO_OVERLAY
+from amvur_jax.hands.track import track_hands
+from amvur_jax.hands.video import write_video
 
 if TYPE_CHECKING:
     from amvur_jax.hands.hand import FocalSource, Hand
     from amvur_jax.hands.reconstruct import Box, Reconstructor
 
+_T = TypeVar("_T")
 LINES, ARRAYS, DONE = "hands.jsonl", "hands.npz", "pictures.jsonl"
 MESHES: dict[str, Callable[[Sequence[Hand], np.ndarray], bytes]] = {
     "glb": meshes.glb,
@@ -36,14 +40,20 @@ MESHES: dict[str, Callable[[Sequence[Hand], np.ndarray], bytes]] = {
 class Summary:
     """What became of the pictures: how many hands, which show none, which could not be read and why.
 
-    sigma: of the last hand, in words. earlier: pictures that were done before. page: --html's, in words.
+    pictures counts videos too, hands a hand in each frame. frames, tracks: of all videos. early: videos that
+    ended early, and how. sigma: of the last hand, in words. earlier: pictures that were done before. page:
+    --html's, in words.
     """
 
     pictures: int = 0
+    videos: int = 0
+    frames: int = 0
+    tracks: int = 0
     hands: int = 0
     earlier: int = 0
     empty: list[Path] = dataclasses.field(default_factory=list)
     bad: dict[Path, str] = dataclasses.field(default_factory=dict)
+    early: list[str] = dataclasses.field(default_factory=list)
     files: list[Path] = dataclasses.field(default_factory=list)
     sigma: str = ""
     page: str = ""
@@ -57,31 +67,37 @@ def predict(
     boxes: Mapping[Path, Sequence[Box]] | None = None,
     focal: Focal | None = None,
     kinds: Collection[str] = ("glb",),
+    draw: bool = True,
+    smooth: bool = True,
     resume: bool = False,
     overwrite: bool = False,
     html: bool = False,
 ) -> Summary:
-    """Reconstruct the hands of pictures and write what there is to see and to compute with.
+    """Reconstruct the hands of pictures and videos, and write what there is to see and to compute with.
 
-    For a picture with hands NAME_overlay.jpg and its meshes, NAME.glb; for all hands.jsonl and hands.npz
-    (docs/outputs.md). pictures.jsonl says what became of each picture. A picture that can't be read is named
-    on stderr and left out.
+    For a picture with hands NAME_overlay.jpg and its meshes, NAME.glb; for a video NAME_overlay.mp4 and one
+    animated NAME.glb; for all hands.jsonl and hands.npz (docs/outputs.md). pictures.jsonl says what became
+    of each. One that can't be read is named on stderr and left out.
 
     Args:
       reconstructor: amvur_jax.hands.reconstruct.Reconstructor.
-      pictures: paths.
+      pictures: paths, those of videos among them.
       output: folder.
       boxes: where the hands are; of a picture that it lacks, or None: as the reconstructor finds them.
       focal: of all pictures; None: of their EXIF, else assumed.
-      kinds: of meshes, of MESHES.
+      kinds: of a picture's meshes, of MESHES.
+      draw: whether to write overlays.
+      smooth: smooth the hands of a video.
       resume: leave out pictures that are done.
       overwrite: start anew where there are results.
       html: write index.html (`hands/page.py`) about all that the folder has then.
     Raises:
       UserError: the folder has results and neither resume nor overwrite is said, or cannot be written to:
-        what is whole stays.
+        what is whole stays; as of `check_video`.
     """
-    output, faces = Path(output), reconstructor.faces
+    output = Path(output)
+    for path in filter(is_video, pictures):
+        check_video(path, boxes is not None, reconstructor.detector is not None)
     done = begin(output, resume, overwrite)
     names = {entry["picture"]: entry["name"] for entry in done.values()}
     summary = Summary()
@@ -91,38 +107,27 @@ def predict(
             summary.earlier += 1
             continue
         try:
-            image = read_image(path)
-            own, source = _focal(path, focal)
-            given = None if boxes is None else boxes.get(path)
-            hands = reconstructor(image, own, given, source)
+            if is_video(path):
+                write = _video(reconstructor, path, focal, draw, smooth, summary)
+            else:
+                given = None if boxes is None else boxes.get(path)
+                write = _picture(reconstructor, path, focal, given, kinds, draw)
         except UserError as error:
             summary.bad[path] = str(error)
             if len(pictures) > 1:
                 tqdm.write(f"left out: {error}", file=sys.stderr)
             continue
         name = names.setdefault(str(path), _name(path, names))
-        files: list[Path] = []
         left = len(pictures) - number
         with explained(f"{output}: at {path} ({left} pictures are not done; --resume goes on)"):
-            if hands:
-                files.append(output / f"{name}{OVERLAY}")
-                write_picture(files[-1], overlay(image, hands, faces))
-                for kind in kinds:
-                    files.append(output / f"{name}.{kind}")
-                    write_whole(files[-1], MESHES[kind](hands, faces))
-            height, width = image.shape[:2]
-            lines = [
-                numbers.line(hand, str(path), i, (width, height)) for i, hand in enumerate(hands)
-            ]
-            append_whole(output / LINES, b"".join(lines))
-            entry = {"picture": str(path), "name": name, "hands": len(hands)}
+            made = write(output, name)
+            entry = {"picture": str(path), "name": name, "hands": made.hands, **made.said}
             append_whole(output / DONE, orjson.dumps(entry) + b"\n")
-        summary.files += files
+        summary.files += made.files
         summary.pictures += 1
-        summary.hands += len(hands)
-        if hands:
-            summary.sigma = sigma_text(hands[0])
-        else:
+        summary.hands += made.hands
+        summary.sigma = made.sigma or summary.sigma
+        if not made.hands:
             summary.empty.append(path)
     numbers.write_arrays(output / LINES, output / ARRAYS)
     summary.files += [output / LINES, output / ARRAYS, output / DONE]
@@ -131,6 +136,108 @@ def predict(
         written = page.write_page(output, entries, said, summary.bad)
         summary.page = f"{written}: {page.size_text(written.stat().st_size)}, opens offline"
     return summary
+
+
+class _Made(NamedTuple):
+    """What was written: how many hands, the files, a hand's sigma in words, and what else is said of it."""
+
+    hands: int
+    files: list[Path]
+    sigma: str
+    said: dict[str, int]
+
+
+def _picture(
+    reconstructor: Reconstructor,
+    path: Path,
+    focal: Focal | None,
+    boxes: Sequence[Box] | None,
+    kinds: Collection[str],
+    draw: bool,
+) -> Callable[[Path, str], _Made]:
+    """Read a picture and reconstruct its hands; what it gives writes them into a folder, by a name."""
+    image, faces = read_image(path), reconstructor.faces
+    own, source = _focal(path, focal)
+    hands = reconstructor(image, own, boxes, source)
+
+    def write(output: Path, name: str) -> _Made:
+        files: list[Path] = []
+        if hands and draw:
+            files.append(output / f"{name}{OVERLAY}")
+            write_picture(files[-1], overlay(image, hands, faces))
+        for kind in kinds if hands else ():
+            files.append(output / f"{name}.{kind}")
+            write_whole(files[-1], MESHES[kind](hands, faces))
+        size = image.shape[1], image.shape[0]
+        lines = [numbers.line(hand, str(path), i, size) for i, hand in enumerate(hands)]
+        append_whole(output / LINES, b"".join(lines))
+        return _Made(len(hands), files, sigma_text(hands[0]) if hands else "", {})
+
+    return write
+
+
+def _video(
+    reconstructor: Reconstructor,
+    path: Path,
+    focal: Focal | None,
+    draw: bool,
+    smooth: bool,
+    summary: Summary,
+) -> Callable[[Path, str], _Made]:
+    """Follow the hands of a video; what it gives reconstructs and writes them into a folder, by a name."""
+    assert reconstructor.detector is not None
+    source: FocalSource = "assumed" if focal is None else "given"
+    said = said_length(path)
+    with _frames_bar(f"{path.name}: following", said.frames) as bar:
+        frames = _counted(read_frames(path), bar)
+        tracked = track_hands(reconstructor.detector, frames, reconstructor.thorough, smooth)
+    count = len(tracked.times_s)
+    tracks = len({track for frame in tracked.sightings for track, _ in frame})
+    if ended_early(said, tracked.times_s):
+        summary.early.append(
+            f"{path}: ends after {count} of the {said.frames} frames that it says it has; these are kept"
+        )
+        tqdm.write(summary.early[-1], file=sys.stderr)
+
+    def write(output: Path, name: str) -> _Made:
+        files: list[Path] = []
+        hands, sigma = 0, ""
+        if tracks:
+            files = [output / f"{name}{VIDEO_OVERLAY}"] * draw + [output / f"{name}.glb"]
+            lines = output / LINES
+            shown = write_video(
+                reconstructor, path, tracked, focal or ASSUMED, source, lines, name, draw
+            )
+            with _frames_bar(f"{path.name}: hands", count) as bar:
+                for _, seen in _counted(shown, bar):
+                    hands += len(seen)
+                    sigma = sigma_text(seen[0][1]) if seen else sigma
+        summary.videos += 1
+        summary.frames += count
+        summary.tracks += tracks
+        return _Made(hands, files, sigma, {"frames": count, "tracks": tracks})
+
+    return write
+
+
+def _frames_bar(what: str, count: int) -> tqdm:
+    return tqdm(desc=what, total=count or None, unit="frame", leave=False, disable=None)
+
+
+def _counted(items: Iterable[_T], bar: tqdm) -> Iterator[_T]:
+    for item in items:
+        yield item
+        bar.update()
+
+
+def check_video(path: Path, boxes: bool, detector: bool) -> None:
+    """Raise a UserError where boxes are given with a video, or there is no detector to follow its hands."""
+    if boxes:
+        raise UserError(
+            f"{path}: is a video, whose hands are found; --box and --boxes are of pictures"
+        )
+    if not detector:
+        raise UserError(f"{path}: is a video, whose hands the detector follows: not --detect=none")
 
 
 def check_output(output: Path, resume: bool, overwrite: bool) -> None:
@@ -186,12 +293,23 @@ def told(summary: Summary) -> str:
     alone = summary.pictures == 1 and not (summary.bad or summary.earlier)
     last = [summary.page] if summary.page else []
     if alone and summary.hands:
-        return "\n".join([*map(str, summary.files), *last, summary.sigma])
-    parts = [f"{summary.hands} hands in {summary.pictures} pictures"]
+        followed = [f"{summary.tracks} hands followed through {summary.frames} frames"]
+        return "\n".join(
+            [*map(str, summary.files), *followed * summary.videos, *last, summary.sigma]
+        )
+    pictures = summary.pictures - summary.videos
+    places = [f"{pictures} pictures"] if pictures or not summary.videos else []
+    if summary.videos:
+        places.append(f"{summary.frames} frames of {summary.videos} videos")
+    parts = [f"{summary.hands} hands in {' and '.join(places)}"]
+    if summary.videos:
+        parts.append(f"{summary.tracks} followed")
     if summary.empty:
         parts.append(f"{len(summary.empty)} without a hand")
     if summary.bad:
         parts.append(f"{len(summary.bad)} left out")
+    if summary.early:
+        parts.append(f"{len(summary.early)} ended early")
     if summary.earlier:
         parts.append(f"{summary.earlier} done before")
     return "\n".join([", ".join(parts), *last])
@@ -206,9 +324,9 @@ def check_summary(summary: Summary, several: bool) -> None:
         named = ", ".join(str(path) for path, _ in bad[:10]) + ", ..." * (len(bad) > 10)
         raise UserError(f"{len(bad)} pictures could not be used and were left out: {named}")
     if summary.empty and not several:
+        place = "" if is_video(summary.empty[0]) else ", or say where it is with --box"
         raise UserError(
-            f"{summary.empty[0]}: no hand was found; look for a small one with --detect=thorough, or say "
-            "where it is with --box"
+            f"{summary.empty[0]}: no hand was found; look for a small one with --detect=thorough{place}"
         )
 
 

@@ -1,9 +1,11 @@
-"""Hands of photographs in 3D: numbers, a GLB and an overlay of each picture.
+"""Hands of photographs and videos in 3D: numbers, a GLB and an overlay of each.
 
     python scripts/predict.py --input=photo.jpg --output=out
     python scripts/predict.py --input=photos/ --output=out --focal=26mm
+    python scripts/predict.py --input=clip.mp4 --output=out
 
---input is a picture, several with commas, a folder, a glob in quotes, or - for a list on standard input.
+--input is a picture or a video, several with commas, a folder, a glob in quotes, or - for a list on standard
+input. Hands are followed through a video, smoothed, and animated in one GLB.
 Without --checkpoint the shipped weights are taken. docs/outputs.md says what is written, in which units.
 
 The hands' place in metres follows from the focal length: --focal, else the EXIF of the picture, else 28 mm
@@ -19,14 +21,17 @@ from absl import flags
 from amvur_jax import inference, weights
 from amvur_jax.detect.detector import Detector
 from amvur_jax.errors import UserError
+from amvur_jax.files.video import is_video
 from amvur_jax.hands.focal import parse_focal
 from amvur_jax.hands.pictures import boxes_of, find_pictures, parse_box, read_boxes
 from amvur_jax.hands.reconstruct import Box, Reconstructor
-from amvur_jax.predict import check_output, check_summary, predict, told
+from amvur_jax.predict import check_output, check_summary, check_video, predict, told
 from amvur_jax.runtime import cli, shared_flags
 
 _INPUT = flags.DEFINE_string(
-    "input", None, "A picture, several with commas, a folder, a glob, or - for a list on stdin."
+    "input",
+    None,
+    "A picture or a video, several with commas, a folder, a glob, or - for a list on stdin.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 _CHECKPOINT = flags.DEFINE_string(
@@ -58,6 +63,8 @@ _REFINE = flags.DEFINE_bool(
     True,
     "Move the hands to where the detector has their joints; False: the network alone.",
 )
+_OVERLAY = flags.DEFINE_bool("overlay", True, "Draw the hands over each picture and video.")
+_SMOOTH = flags.DEFINE_bool("smooth", True, "Smooth the hands of a video.")
 _OBJ = flags.DEFINE_bool("obj", False, "Write a Wavefront OBJ of each picture, too.")
 _PLY = flags.DEFINE_bool("ply", False, "Write a PLY of each picture, too.")
 _HTML = flags.DEFINE_bool("html", False, "Write index.html: all in one page that opens offline.")
@@ -75,6 +82,8 @@ def main() -> None:
     pictures = find_pictures(_INPUT.value, sys.stdin if _INPUT.value == "-" else ())
     boxes = _boxes(pictures.paths)
     focal = None if _FOCAL.value is None else parse_focal(_FOCAL.value)
+    for path in filter(is_video, pictures.paths):
+        check_video(path, boxes is not None, _DETECT.value != "none")
     check_output(Path(_OUTPUT.value), _RESUME.value, _OVERWRITE.value)
     detector = None if _DETECT.value == "none" else Detector(_DETECTOR.value)
     predictor = inference.load(_CHECKPOINT.value, _HAND.value)
@@ -86,6 +95,8 @@ def main() -> None:
         boxes=boxes,
         focal=focal,
         kinds=["glb", *["obj"] * _OBJ.value, *["ply"] * _PLY.value],
+        draw=_OVERLAY.value,
+        smooth=_SMOOTH.value,
         resume=_RESUME.value,
         overwrite=_OVERWRITE.value,
         html=_HTML.value,

@@ -1,4 +1,4 @@
-"""Which pictures a user means, and the boxes that they know."""
+"""Which pictures and videos a user means, and the boxes that they know."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import numpy as np
 
 from amvur_jax.detect.detector import Side
 from amvur_jax.errors import UserError
+from amvur_jax.files import video
 from amvur_jax.hands.reconstruct import Box
 
 # HEIC is not read, but named.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".heic", ".heif")
-OVERLAY = "_overlay.jpg"
+OVERLAY, VIDEO_OVERLAY = "_overlay.jpg", "_overlay.mp4"
 _SIDES: dict[str, Side | None] = {"right": "right", "left": "left", "": None}
 
 
@@ -30,7 +31,8 @@ class Pictures(NamedTuple):
 
 
 def find_pictures(text: str, listed: Iterable[str] = ()) -> Pictures:
-    """The pictures of an --input: a path, several with commas, a folder, a glob, or '-' for those `listed`.
+    """The pictures and videos of an --input: a path, several with commas, a folder, a glob, or '-' for those
+    `listed`.
 
     Args:
       text: the flag.
@@ -46,7 +48,7 @@ def find_pictures(text: str, listed: Iterable[str] = ()) -> Pictures:
         several |= many
         paths += [path for path in found if path not in paths]
     if not paths:
-        raise UserError(f"--input={text}: there is no picture")
+        raise UserError(f"--input={text}: there is no picture and no video")
     return Pictures(paths, several)
 
 
@@ -62,13 +64,15 @@ def _found(word: str, listed: Iterable[str]) -> tuple[list[Path], bool]:
         return [path], False
     pictures = sorted(p for p in found if _is_picture(p))
     if not pictures:
-        raise UserError(f"--input={word}: there is no picture ({', '.join(SUFFIXES)})")
+        known = ", ".join((*SUFFIXES, *video.SUFFIXES))
+        raise UserError(f"--input={word}: there is no picture and no video ({known})")
     return pictures, True
 
 
 def _is_picture(path: Path) -> bool:
     """By its name; overlays that were written beside their pictures are none."""
-    return path.suffix.lower() in SUFFIXES and not path.name.endswith(OVERLAY) and path.is_file()
+    known = path.suffix.lower() in SUFFIXES or video.is_video(path)
+    return known and not path.name.endswith((OVERLAY, VIDEO_OVERLAY)) and path.is_file()
 
 
 def parse_box(text: str) -> np.ndarray:

@@ -13,7 +13,8 @@ from amvur_jax.hands.reconstruct import Box
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("b.jpg", "a.PNG", "a_overlay.jpg", "notes.txt", "c,d.jpg", "sub/e.webp"):
+    overlays = ("a_overlay.jpg", "f_overlay.mp4")
+    for name in ("b.jpg", "a.PNG", "f.MOV", "notes.txt", "c,d.jpg", "sub/e.webp", *overlays):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -24,7 +25,7 @@ def names(found):
 
 
 def test_pictures_are_found_by_path_folder_glob_and_list(folder):
-    assert names(find_pictures(str(folder))) == (["a.PNG", "b.jpg", "c,d.jpg"], True)
+    assert names(find_pictures(str(folder))) == (["a.PNG", "b.jpg", "c,d.jpg", "f.MOV"], True)
     assert names(find_pictures(f"{folder}/b.jpg")) == (["b.jpg"], False)
     assert names(find_pictures(f"{folder}/c,d.jpg")) == (["c,d.jpg"], False)
     assert names(find_pictures(f"{folder}/**/*.webp")) == (["e.webp"], True)
