@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -205,11 +206,11 @@ def _video(
         if tracks:
             files = [output / f"{name}{VIDEO_OVERLAY}"] * draw + [output / f"{name}.glb"]
             lines = output / LINES
-            shown = write_video(
+            done = write_video(
                 reconstructor, path, tracked, focal or ASSUMED, source, lines, name, draw
             )
-            with _frames_bar(f"{path.name}: hands", count) as bar:
-                for _, seen in _counted(shown, bar):
+            with contextlib.closing(done), _frames_bar(f"{path.name}: hands", count) as bar:
+                for _, seen in _counted(done, bar):
                     hands += len(seen)
                     sigma = sigma_text(seen[0][1]) if seen else sigma
         summary.videos += 1

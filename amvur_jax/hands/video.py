@@ -7,7 +7,7 @@ network sees it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,7 +97,7 @@ def write_video(
     lines: Path,
     name: str,
     draw: bool = True,
-) -> Iterator[Shown]:
+) -> Generator[Shown, None, None]:
     """Write what there is of a video: its hands' numbers, an overlay, and one animated GLB.
 
     Args:
