@@ -55,6 +55,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
                 f"{path}: cannot be opened as a video: it is cut, or OpenCV lacks its codec; "
                 f"{_remedy(path)}"
             )
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 leaves it off
         yield capture
     finally:
         capture.release()
