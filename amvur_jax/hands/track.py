@@ -200,22 +200,21 @@ def smoothed(
     The landmarks are smoothed, not what the network makes of them: crop, pose and place in metres all follow
     from them, so all become calm at once, and mesh, joints and parameters still agree.
     """
-    filters: dict[int, tuple[OneEuro, float]] = {}
+    filters: dict[int, tuple[OneEuro, OneEuro]] = {}
+    seen_s: dict[int, float] = {}
     found: list[list[Sighting]] = []
     for frame, time in zip(sightings, times_s):
         found.append([])
         for track, hand in frame:
-            own, last = filters.get(track, (None, -math.inf))
-            if own is None or time - last > _GAP_S:
-                own = OneEuro(MIN_CUTOFF, BETA)
-            filters[track] = own, time
-            points = np.concatenate([hand.joints_px, hand.depth[:, None]], 1)
-            points = own(points, time, size(hand))
-            joints = points[:, :2]
+            if time - seen_s.get(track, -math.inf) > _GAP_S:
+                # Apart: the depth is the noisier one, and would have the landmarks follow its noise.
+                filters[track] = OneEuro(MIN_CUTOFF, BETA), OneEuro(MIN_CUTOFF, BETA)
+            seen_s[track], (place, away) = time, filters[track]
+            joints = place(hand.joints_px, time, size(hand))
+            depth = away(hand.depth[:, None], time, size(hand))[:, 0]
             box = np.concatenate([joints.min(0), joints.max(0)])
-            found[-1].append(
-                Sighting(track, hand._replace(joints_px=joints, depth=points[:, 2], box=box))
-            )
+            hand = hand._replace(joints_px=joints, depth=depth, box=box)
+            found[-1].append(Sighting(track, hand))
     return found
 
 

@@ -190,6 +190,17 @@ def test_a_still_hand_jitters_less_and_a_moving_one_lags_little():
     assert (off[..., 0] / (5.0 * RATE)).max() < 0.015  # s
 
 
+def test_the_noise_of_depths_does_not_open_the_filter_of_landmarks():
+    rng = np.random.default_rng(3)
+    times = [i / RATE for i in range(60)]
+    still, _ = noisy(60, 0.5, 0.0)
+    deep = [[Sighting(0, f[0].hand._replace(depth=rng.normal(0, 5, 21)))] for f in still]
+    np.testing.assert_array_equal(joints(smoothed(deep, times)), joints(smoothed(still, times)))
+    depths = [np.stack([f[0].hand.depth for f in x]) for x in (deep, smoothed(deep, times))]
+    before, after = (np.abs(np.diff(d, axis=0)).mean() for d in depths)
+    assert after < 0.5 * before
+
+
 def test_boxes_and_depths_are_smoothed_with_their_landmarks_and_a_return_begins_anew():
     times = [i / RATE for i in range(90)]
     seen, _ = noisy(90, 0.5, 0.0)
