@@ -47,7 +47,7 @@ _SAMPLES = flags.DEFINE_integer(
 )
 _RUNS = flags.DEFINE_string("runs", None, "Folder of the runs, to go on with (suite learning).")
 _CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "The network; default: the shipped one (suite weights)."
+    "checkpoint", None, "The network; default: the shipped one (suites weights, video)."
 )
 _PHOTOS = flags.DEFINE_string(
     "photos", None, "Folder of photographs with hands.json (suites weights, detect)."

@@ -109,6 +109,8 @@ def test_a_flag_of_another_suite_is_named():
         (["--input=a.jpg,b.jpg", "--box=1,2,3,4"], ("not of 2", "--boxes=FILE")),
         (["--input=a.jpg", "--side=left"], ("--side goes with --box",)),
         (["--input=a.jpg", "--focal=0"], ("focal=0", "26mm")),
+        (["--input=a.jpg,b.mp4", "--detect=none"], ("b.mp4: is a video", "--detect=none")),
+        (["--input=b.mp4", "--box=1,2,3,4"], ("b.mp4: is a video", "--box")),
     ],
 )
 def test_what_predict_cannot_do_is_named_before_anything_is_written(tmp_path, flags, words):
