@@ -84,6 +84,8 @@ def get_config() -> ConfigDict:
     c.model.detach = False
     # Variances of joints and vertices of their own, trained by loss.nll (the published ones say little).
     c.model.spread_head = False
+    # Let it see whose joints the residual pose head got, how blurred they are, and how well it met them.
+    c.model.spread_cues = False
     # Start the rotation, pose and camera heads near zero (the published model: only some of them).
     c.model.centred_heads = False
     c.model.camera_init = (0.45, 0.1, 0.45, 0.0)  # fx, cx, fy, cy in units of twice the crop's side
@@ -267,6 +269,13 @@ AGREEMENTS = (
         "model.published_quirks",
         lambda c: not (c.model.published_quirks and c.model.pose_head == "residual"),
         "the published code has no residual pose head",
+    ),
+    (
+        "model.spread_cues",
+        lambda c: (
+            not c.model.spread_cues or (c.model.spread_head and c.model.pose_head == "residual")
+        ),
+        "they need config.model.spread_head=True and config.model.pose_head='residual'",
     ),
     (
         "loss.pose",

@@ -16,7 +16,7 @@ from amvur_jax.models.layers import Rngs, linear
 from amvur_jax.models.outputs import Estimate, Gaussian, Outputs, Texture
 from amvur_jax.models.pose_head import Keypoints, Turns, taken
 from amvur_jax.models.prior import PriorNet, hand_pass
-from amvur_jax.models.spread import SpreadHead
+from amvur_jax.models.spread import SpreadHead, cues_of
 from amvur_jax.models.texture import vertex_features
 from amvur_jax.models.transformer import TokenBlock
 from mano_jax import HandModel
@@ -55,6 +55,7 @@ class AmvurConfig:
     map_depth: bool = True
     detach: bool = False
     spread_head: bool = False
+    spread_cues: bool = False
     centred_heads: bool = False
     camera_init: tuple[float, ...] = (0.45, 0.1, 0.45, 0.0)
     weak_camera_init: tuple[float, ...] | None = None
@@ -139,7 +140,7 @@ class Amvur(nnx.Module):
         )
         # The last, so that the others start as they do without it.
         if config.spread_head:
-            self.spread = SpreadHead(features, config.vertices, rngs=rngs)
+            self.spread = SpreadHead(features, config.vertices, cues=config.spread_cues, rngs=rngs)
 
     def __call__(
         self,
@@ -176,10 +177,10 @@ class Amvur(nnx.Module):
         config = self.config
         encoder_key, texture_key = (None, None) if key is None else jax.random.split(key)
         g, maps = self.backbone(image.astype(config.dtype), train, remat)
-        joints_2d_map, depth_map = None, None
+        joints_2d_map, depth_map, blur = None, None, None
         if config.keypoint_head:
             if isinstance(self.keypoints, DepthKeypointHead):
-                joints_2d_map, depth_map = self.keypoints(maps, g)
+                joints_2d_map, depth_map, blur = self.keypoints(maps, g)
             else:
                 joints_2d_map, feature = self.keypoints(maps[0])
                 g = g + feature
@@ -191,11 +192,16 @@ class Amvur(nnx.Module):
         heads = self.prior
         scale, n = heads.scale(g)[:, None], config.pose_components
         mean_part, log_var_part = jnp.split(heads.pose(g), 2, -1)
-        turns, weak = None, None
+        turns, weak, cues = None, None, None
         if config.pose_head == "residual":
             on_map = (joints_2d_map, depth_map)
             seen = taken(keypoints, given, on_map, config.map_depth)
             turns = self.lift(g, seen, skeletons, hand)
+            if config.spread_cues:
+                outside = jnp.full(len(g), 0.0 if keypoints is None else 1.0)
+                if keypoints is not None and given is not None:
+                    outside = given
+                cues = cues_of(seen, turns, blur, outside)
             rotation, coefficients, betas, translation = (x[-1, : len(g)] for x in turns.pose)
             mean_part = jnp.concatenate([coefficients, betas], -1)
             points, pose = hand_pass(hand, rotation, coefficients, betas)
@@ -246,7 +252,7 @@ class Amvur(nnx.Module):
             joints_2d_map=joints_2d_map,
             depth_map=depth_map,
             turns=turns,
-            spread=self.spread(g, hand) if config.spread_head else None,
+            spread=self.spread(g, hand, cues) if config.spread_head else None,
             texture=None,
         )
         if paint != 0:

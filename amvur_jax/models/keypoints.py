@@ -20,6 +20,14 @@ def expected(heat: jax.Array) -> tuple[jax.Array, jax.Array]:
     return weights, jnp.einsum("bpj,pc->bjc", weights, centres, precision="highest")
 
 
+def blur(weights: jax.Array, size: tuple[int, int], joints: jax.Array) -> jax.Array:
+    """The standard deviation (B,J), of both coordinates together, of heat (B,H*W,J) about joints (B,J,2)."""
+    rows, columns = (((jnp.arange(n) + 0.5) / n) ** 2 for n in size)
+    squares = (rows[:, None] + columns).ravel()
+    second = jnp.einsum("bpj,p->bj", weights, squares, precision="highest")
+    return jnp.sqrt(jnp.maximum(second - (joints**2).sum(-1), 0.0) + 1e-8)
+
+
 class KeypointHead(nnx.Module):
     """Heat maps of the finest map -> joints in 2D -> a feature.
 
@@ -63,10 +71,12 @@ class DepthKeypointHead(nnx.Module):
         self.heat = linear(hidden, 21, rngs=rngs)
         self.depth = linear(hidden, 21, rngs=rngs)
 
-    def __call__(self, maps: Sequence[jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Maps (B,H,W,C), the finest first, and g (B,features) -> joints (B,21,2) in [0,1], depth (B,21).
+    def __call__(
+        self, maps: Sequence[jax.Array], g: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Maps (B,H,W,C), the finest first, g (B,features) -> joints (B,21,2) in [0,1], depth, blur (B,21).
 
-        depth: behind the wrist, in crops' sides at its distance.
+        depth: behind the wrist, in crops' sides at its distance. blur: the heat's standard deviation, sides.
         """
         finest = maps[0].shape[:3]
         total = self.whole(g)[:, None, None]
@@ -76,4 +86,4 @@ class DepthKeypointHead(nnx.Module):
         x = jax.nn.relu(total)
         weights, joints = expected(self.heat(x))
         depth = jnp.sum(weights * self.depth(x).reshape(weights.shape), 1)
-        return joints, depth - depth[:, :1]
+        return joints, depth - depth[:, :1], blur(weights, (finest[1], finest[2]), joints)

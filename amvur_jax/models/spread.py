@@ -2,7 +2,8 @@
 
 The published log-variances cannot say it: the prior's are a hand mesh read as numbers, and those of the
 joints are sums over vertices taken as independent. This head has the one task, and no gradient of its
-leaves it: the network's answers are the same with it and without.
+leaves it: the network's answers are the same with it and without. With `cues` it sees, too, how blurred the
+joints' heat is, who gave the joints, and how well the residual pose head's answer meets them.
 """
 
 import math
@@ -12,12 +13,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from amvur_jax.models.cameras import project_sides, relative_depth
 from amvur_jax.models.layers import Rngs, layer_norm, linear
+from amvur_jax.models.pose_head import Keypoints, Turns
 from amvur_jax.models.prior import constant
 from mano_jax import HandModel
 
 START = 2 * math.log(0.02)  # 2 cm
 WRIST = 2 * math.log(0.005)  # what vertices at the wrist take their part of
+CUES = 4 * 21 + 1
 REACH = 0.02  # m: how far along the template a joint's variance spreads to vertices
 
 
@@ -31,7 +35,9 @@ class Spread(NamedTuple):
 class SpreadHead(nnx.Module):
     """Image feature (B,features) -> Spread."""
 
-    def __init__(self, features: int, vertices: int, *, hidden: int = 128, rngs: Rngs) -> None:
+    def __init__(
+        self, features: int, vertices: int, *, hidden: int = 128, cues: bool = False, rngs: Rngs
+    ) -> None:
         self.norm = layer_norm(features, rngs=rngs)
         self.hidden = linear(features, hidden, rngs=rngs)
         self.out = linear(
@@ -43,14 +49,39 @@ class SpreadHead(nnx.Module):
         )
         # Only vertex labels train it; without them a vertex has what its joints give.
         self.vertex_offset = nnx.Param(jnp.zeros(vertices))
+        if cues:
+            self.cues = linear(CUES, hidden, rngs=rngs)
 
-    def __call__(self, g: jax.Array, hand: HandModel) -> Spread:
-        g = jax.lax.stop_gradient(g)
-        fingers = self.out(jax.nn.relu(self.hidden(self.norm(g))))
+    def __call__(self, g: jax.Array, hand: HandModel, cues: jax.Array | None = None) -> Spread:
+        x = self.hidden(self.norm(jax.lax.stop_gradient(g)))
+        if cues is not None:
+            x = x + self.cues(jax.lax.stop_gradient(cues))
+        fingers = self.out(jax.nn.relu(x))
         joints = jnp.concatenate([jnp.full_like(fingers[:, :1], WRIST), fingers], 1)
         weights = vertex_weights(hand).T
         vertices = jnp.matmul(joints, weights, precision="highest") + self.vertex_offset[...]
         return Spread(joints, vertices)
+
+
+def cues_of(seen: Keypoints, turns: Turns, blur: jax.Array | None, given: jax.Array) -> jax.Array:
+    """What else tells how far off a residual pose head's answer may be, (B,CUES), about 1 in size.
+
+    Args:
+      seen: Keypoints that the head saw.
+      turns: its Turns; those of more samples, behind these, are left out.
+      blur: (B,21) of the map's heat, sides, or None where there is no map.
+      given: (B,) 0 or 1, whose keypoints are not the map's.
+    """
+    xy, depth, weight, depth_weight = seen
+    b = len(depth)
+    joints, camera = turns.joints[-1, :b], turns.camera[:b]
+    span = jnp.sqrt(((xy - xy.mean(1, keepdims=True)) ** 2).mean((1, 2)) + 1e-6)[:, None]
+    off = jnp.linalg.norm(xy - project_sides(joints, camera) + 1e-9, axis=-1) / span * weight
+    deep = jnp.abs(depth - relative_depth(joints, camera[:, 0])) / span * depth_weight
+    blurred = jnp.zeros((b, 21)) if blur is None else jnp.log(blur) + 3.0
+    blurred = blurred * (1 - given[:, None])
+    parts = [jnp.log(off + 0.01) + 3.0, deep, weight, blurred, given[:, None]]
+    return jnp.clip(jnp.concatenate(parts, -1), -4, 4)
 
 
 def vertex_weights(hand: HandModel) -> jax.Array:

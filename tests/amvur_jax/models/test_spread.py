@@ -11,7 +11,9 @@ from tiny import tiny_config
 
 from amvur_jax import configuration
 from amvur_jax.models import cameras
-from amvur_jax.models.spread import Spread, SpreadHead, vertex_weights
+from amvur_jax.models.keypoints import blur, expected
+from amvur_jax.models.pose_head import Keypoints, Pose, Turns
+from amvur_jax.models.spread import Spread, SpreadHead, cues_of, vertex_weights
 from amvur_jax.training import losses
 from amvur_jax.training.objective import count_labels, supervised_nll, weak_nll
 from mano_jax import load_hand
@@ -123,3 +125,49 @@ def test_the_supervised_likelihood_is_that_of_the_labelled_errors(hand):
     want = sum(0.5 * (level + 0.005**2 * np.exp(-level) / 3) for level in (-9.0, -8.0))
     counts = count_labels(batch, "supervised")
     assert supervised_nll(outputs, batch, None, hand, 64, counts) == pytest.approx(want, rel=1e-4)
+
+
+def test_blur_is_the_deviation_of_the_heat_about_its_mean():
+    heat = jax.random.normal(jax.random.key(0), (2, 5, 7, 3)) * 2
+    weights, joints = expected(heat)
+    found = blur(weights, (5, 7), joints)
+    y, x = np.meshgrid((np.arange(5) + 0.5) / 5, (np.arange(7) + 0.5) / 7, indexing="ij")
+    for b in range(2):
+        for j in range(3):
+            w = np.exp(np.asarray(heat[b, :, :, j], np.float64))
+            w /= w.sum()
+            variance = sum((w * (c - (w * c).sum()) ** 2).sum() for c in (x, y))
+            assert found[b, j] == pytest.approx(np.sqrt(variance), rel=1e-3)
+
+
+def test_cues_tell_whose_joints_were_met_how_well():
+    rng = np.random.default_rng(0)
+    joints = jnp.asarray(rng.normal(0, 0.05, (2, 21, 3)) + [0, 0, 0.5], jnp.float32)
+    camera = jnp.asarray([[2.0, 0.5, 2.0, 0.5]] * 2)
+    xy = joints[..., :2] / joints[..., 2:] * 2 + 0.5
+    depth = (joints[..., 2] / joints[:, :1, 2] - 1) * 2
+    one = jnp.ones((2, 21))
+    pose = Pose(*(jnp.zeros((3, 2, n)) for n in (9, 45, 10, 3)))
+    turns = Turns(pose, jnp.stack([joints + 1, joints + 2, joints]), camera)
+    there = Keypoints(xy, depth, one, one)
+    met = cues_of(there, turns, 0.1 * one, jnp.array([0.0, 1.0]))
+    off, deep, weight, blurred, given = np.split(np.asarray(met), [21, 42, 63, 84], 1)
+    np.testing.assert_allclose(off, np.log(0.01) + 3, atol=0.01)
+    np.testing.assert_allclose(deep, 0, atol=1e-4)
+    np.testing.assert_array_equal(weight, 1)
+    np.testing.assert_allclose(blurred, [[np.log(0.1) + 3] * 21, [0] * 21], rtol=1e-5)
+    np.testing.assert_array_equal(given, [[0], [1]])
+    missed = Keypoints(xy.at[:, 5].add(0.2), depth, one.at[:, 6].set(0), one)
+    cues = np.asarray(cues_of(missed, turns, 0.1 * one, jnp.array([0.0, 1.0])))
+    assert (cues[:, 5] > met[:, 5] + 1).all() and not cues[:, 42 + 6].any()
+
+
+def test_the_head_follows_its_cues_and_moves_nothing_else(hand):
+    def total(head, g, cues):
+        return head(g, hand, cues).joints.sum()
+
+    head = SpreadHead(8, len(hand.v_template), cues=True, rngs=nnx.Rngs(0))
+    g, cues = jax.random.normal(jax.random.key(1), (2, 8)), jnp.ones((2, 85))
+    assert np.abs(total(head, g, cues) - total(head, g, 0 * cues)) > 1e-4
+    by_g, by_cues = jax.grad(total, (1, 2))(head, g, cues)
+    assert not by_g.any() and not by_cues.any()
