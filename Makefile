@@ -1,4 +1,4 @@
-# make demo | lint | test | test-slow | clients [TESTS="tests/test_x.py ..."]. Each makes .venv (or VENV=...) and installs into it
+# make install | demo | lint | test | test-slow | clients [TESTS="tests/test_x.py ..."]. Each makes .venv (or VENV=...) and installs into it
 # when it is missing; with CONSTRAINTS=FILE the versions that the file has.
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,9 @@ CONSTRAINTS ?=
 PY := $(VENV)/bin/python
 EXTRAS := dev$(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo ,cuda12)
 
-.PHONY: demo test test-slow lint clients
+.PHONY: install demo test test-slow lint clients
+install: $(VENV)/installed
+
 demo: $(VENV)/installed
 	$(PY) scripts/demo.py --output=runs/demo
 
