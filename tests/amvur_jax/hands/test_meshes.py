@@ -1,10 +1,8 @@
 """Mesh files, read again by the letter of their formats."""
 
-import json
-import struct
-
 import numpy as np
 import pytest
+from glb import read_glb
 from hands import faces, hand
 
 from amvur_jax.hands import meshes
@@ -12,30 +10,6 @@ from amvur_jax.hands.colors import linear, off_picture, vertex_normals
 
 HANDS = [hand("right", (0.1, 0, 0.5)), hand("left", (0.1, 0, 0.7), seed=1)]
 FLIP = np.array([1, -1, -1])
-
-
-def read_glb(data):
-    """The JSON of a GLB, and its accessors as arrays, as the specification has them (glTF 2.0)."""
-    magic, version, length = struct.unpack_from("<4sII", data)
-    assert (magic, version, length) == (b"glTF", 2, len(data)) and length % 4 == 0
-    chunks, place = {}, 12
-    while place < length:
-        size, kind = struct.unpack_from("<I4s", data, place)
-        chunks[kind], place = data[place + 8 : place + 8 + size], place + 8 + size
-        assert size % 4 == 0
-    tree, binary = json.loads(chunks[b"JSON"]), chunks[b"BIN\0"]
-    assert tree["asset"]["version"] == "2.0" and tree["buffers"] == [{"byteLength": len(binary)}]
-    arrays = []
-    for accessor in tree["accessors"]:
-        view = tree["bufferViews"][accessor["bufferView"]]
-        kind = {5126: "<f4", 5125: "<u4"}[accessor["componentType"]]
-        width = {"SCALAR": 1, "VEC3": 3}[accessor["type"]]
-        part = binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
-        array = np.frombuffer(part, kind).reshape(accessor["count"], width)
-        np.testing.assert_array_equal(array.min(0), np.float32(accessor["min"]))
-        np.testing.assert_array_equal(array.max(0), np.float32(accessor["max"]))
-        arrays.append(array)
-    return tree, arrays
 
 
 def volume(vertices, triangles):
