@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
+from amvur_jax.files.names import text_of
 from amvur_jax.files.video import ended_early, is_video, read_frames, said_length
 from amvur_jax.files.whole import append_whole, explained, write_picture, write_whole, writing
 from amvur_jax.hands import meshes, numbers, page
@@ -104,7 +105,8 @@ def predict(
     summary = Summary()
     bar = tqdm(pictures, unit="picture", disable=None if len(pictures) > 1 else True)
     for number, path in enumerate(bar):
-        if str(path) in done:
+        picture = text_of(path)
+        if picture in done:
             summary.earlier += 1
             continue
         try:
@@ -118,11 +120,11 @@ def predict(
             if len(pictures) > 1:
                 tqdm.write(f"left out: {error}", file=sys.stderr)
             continue
-        name = names.setdefault(str(path), _name(path, names))
+        name = names.setdefault(picture, _name(path, names))
         left = len(pictures) - number
         with explained(f"{output}: at {path} ({left} pictures are not done; --resume goes on)"):
             made = write(output, name)
-            entry = {"picture": str(path), "name": name, "hands": made.hands, **made.said}
+            entry = {"picture": picture, "name": name, "hands": made.hands, **made.said}
             append_whole(output / DONE, orjson.dumps(entry) + b"\n")
         summary.files += made.files
         summary.pictures += 1
@@ -170,7 +172,7 @@ def _picture(
             files.append(output / f"{name}.{kind}")
             write_whole(files[-1], MESHES[kind](hands, faces))
         size = image.shape[1], image.shape[0]
-        lines = [numbers.line(hand, str(path), i, size) for i, hand in enumerate(hands)]
+        lines = [numbers.line(hand, text_of(path), i, size) for i, hand in enumerate(hands)]
         append_whole(output / LINES, b"".join(lines))
         return _Made(len(hands), files, sigma_text(hands[0]) if hands else "", {})
 
@@ -283,9 +285,10 @@ def _focal(path: Path, given: Focal | None) -> tuple[Focal | None, FocalSource]:
 
 def _name(path: Path, taken: Mapping[str, str]) -> str:
     """What a picture's files are called: as itself, with a number where another one has that name."""
-    names, number, name = set(taken.values()), 2, path.stem
+    stem = text_of(path.stem)
+    names, number, name = set(taken.values()), 2, stem
     while name in names:
-        name, number = f"{path.stem}_{number}", number + 1
+        name, number = f"{stem}_{number}", number + 1
     return name
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.names import text_of
 
 SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
@@ -48,6 +49,8 @@ def is_video(path: Path) -> bool:
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such video; check the path")
+    if text_of(path) != str(path):  # OpenCV crashes
+        raise UserError(f"{path}: its path is no UTF-8, which a video's must be; rename it")
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
@@ -152,6 +155,8 @@ class VideoWriter:
         self._read = self._written = 0
 
     def __enter__(self) -> VideoWriter:
+        if text_of(self.path) != str(self.path):  # OpenCV crashes
+            raise OSError("its path is no UTF-8, which a video's must be")
         # OpenCV does not say why: a missing folder or a full disk is met here, with its reason.
         with open(self._partial, "wb") as file:
             file.write(bytes(1 << 16))

@@ -19,6 +19,7 @@ import orjson
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import decode_image, read_image
+from amvur_jax.files.names import text_of
 from amvur_jax.files.whole import encode_picture, explained, writing
 from amvur_jax.hands.numbers import finger_sigma
 from amvur_jax.hands.pictures import OVERLAY
@@ -83,8 +84,7 @@ def write_page(
     }
     head, tail = (Template(part) for part in _asset("page.html").split("$pictures"))
     with explained(path), writing(path) as file:
-        # Of a file name that is no UTF-8 a ? is left.
-        file.write(head.substitute(values).encode("utf-8", "replace"))
+        file.write(head.substitute(values).encode())
         for entry in pictures:
             try:
                 name, picture = str(entry["name"]), str(entry["picture"])
@@ -124,7 +124,7 @@ def _counts(pictures: list[Mapping[str, Any]]) -> str:
 def _listed(left_out: Mapping[Path, str]) -> str:
     if not left_out:
         return ""
-    rows = "".join(f"<li>{html.escape(reason)}</li>" for reason in left_out.values())
+    rows = "".join(f"<li>{html.escape(text_of(reason))}</li>" for reason in left_out.values())
     return f"<details><summary>{len(left_out)} left out</summary><ul>{rows}</ul></details>"
 
 

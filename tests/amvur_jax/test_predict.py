@@ -1,7 +1,9 @@
 """A run over pictures: what it leaves, how it goes on, and what it says of what went wrong."""
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +123,20 @@ def test_a_page_of_a_resumed_run_has_all_that_the_folder_has(pictures, tmp_path)
     for path in (pictures[0], pictures[1], pictures[3]):
         assert f'"title":"{path.name}","folder":"{path.parent}"' in text
     assert f"{out / 'index.html'}: {len(text.encode()) / 1e6:.1f} MB" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_utf8_is_escaped_and_known_again(pictures, tmp_path):
+    odd, out = tmp_path / os.fsdecode(b"\xffo\xcc\x88.png"), tmp_path / "out"
+    pictures[0].rename(odd)
+    predict(Made(), [odd], out, html=True)
+    (hand,), (done,) = entries(out / "hands.jsonl"), entries(out / "pictures.jsonl")
+    # the byte that is none as \xff, the others as they are
+    assert hand["picture"] == done["picture"] == f"{tmp_path}/\\xffo\u0308.png"
+    assert done["name"] == "\\xffo\u0308" and (out / "\\xffo\u0308.glb").is_file()
+    assert "\\\\xffo\u0308.png" in (out / "index.html").read_text("utf-8")
+    again = Made()
+    assert predict(again, [odd], out, resume=True).earlier == 1 and not again.asked
 
 
 def test_the_focal_length_is_the_flags_else_the_pictures_own(pictures, tmp_path):

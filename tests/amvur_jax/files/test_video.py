@@ -1,5 +1,8 @@
 """Videos read and written: times, turns, and what is wrong with files."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 from videos import cut, of_unknown_codec, retimed, turned, write_video
@@ -81,6 +84,17 @@ def test_what_cannot_be_read_is_named_with_its_remedy(clip, tmp_path, kind):
         UserError, match=r"bad\.mp4: (there is no such|.*`ffmpeg -i bad\.mp4 .*264)"
     ):
         list(read_frames(path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_path_that_is_no_utf8_is_named(clip, tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.mp4")
+    path.write_bytes(clip.read_bytes())
+    with pytest.raises(UserError, match=r"no UTF-8.*rename it"):
+        list(read_frames(path))
+    with pytest.raises(OSError, match="no UTF-8"):
+        VideoWriter(path, (64, 48), [0.0]).__enter__()
+    assert path.read_bytes() == clip.read_bytes()
 
 
 def test_of_a_video_that_ends_early_what_is_there_is_read(clip, tmp_path):
