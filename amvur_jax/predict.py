@@ -77,9 +77,10 @@ def predict(
 ) -> Summary:
     """Reconstruct the hands of pictures and videos, and write what there is to see and to compute with.
 
-    For a picture with hands NAME_overlay.jpg and its meshes, NAME.glb; for a video NAME_overlay.mp4 and one
-    animated NAME.glb; for all hands.jsonl and hands.npz (docs/outputs.md). pictures.jsonl says what became
-    of each. One that can't be read is named on stderr and left out.
+    For a picture with hands NAME_overlay.jpg and its meshes, NAME.glb; for a video one animated NAME.glb,
+    NAME_overlay.mp4 and a frame of it, NAME_overlay.jpg; for all hands.jsonl and hands.npz
+    (docs/outputs.md). pictures.jsonl says what became of each. One that can't be read is named on stderr and
+    left out.
 
     Args:
       reconstructor: amvur_jax.hands.reconstruct.Reconstructor.
@@ -206,7 +207,8 @@ def _video(
         files: list[Path] = []
         hands, sigma = 0, ""
         if tracks:
-            files = [output / f"{name}{VIDEO_OVERLAY}"] * draw + [output / f"{name}.glb"]
+            drawn = [output / f"{name}{VIDEO_OVERLAY}", output / f"{name}{OVERLAY}"]
+            files = drawn * draw + [output / f"{name}.glb"]
             lines = output / LINES
             done = write_video(
                 reconstructor, path, tracked, focal or ASSUMED, source, lines, name, draw

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import cv2
 
 from amvur_jax.files.video import Frame, VideoWriter, read_frames
-from amvur_jax.files.whole import append_whole, write_whole
+from amvur_jax.files.whole import append_whole, write_picture, write_whole
 from amvur_jax.hands import numbers
 from amvur_jax.hands.animation import Animation
 from amvur_jax.hands.focal import Focal, intrinsics
 from amvur_jax.hands.hand import FocalSource, Hand
 from amvur_jax.hands.overlay import SIDES, overlay
-from amvur_jax.hands.pictures import VIDEO_OVERLAY
+from amvur_jax.hands.pictures import OVERLAY, VIDEO_OVERLAY
 from amvur_jax.hands.reconstruct import SIZES, Reconstructor
 from amvur_jax.hands.track import Tracked
 
@@ -98,7 +98,7 @@ def write_video(
     name: str,
     draw: bool = True,
 ) -> Generator[Shown, None, None]:
-    """Write what there is of a video: its hands' numbers, an overlay, and one animated GLB.
+    """Write what there is of a video: its hands' numbers, overlays, and one animated GLB.
 
     Args:
       path: of the video.
@@ -106,8 +106,9 @@ def write_video(
       focal: of all frames.
       focal_source: where it is from.
       lines: hands.jsonl, to which they are appended.
-      name: of the files beside it, NAME.glb and NAME_overlay.mp4.
-      draw: whether to write the overlay.
+      name: of the files beside it: NAME.glb, NAME_overlay.mp4, and NAME_overlay.jpg of the frame that
+        shows most of its hands, and best.
+      draw: whether to write overlays.
     Yields:
       each frame, when it is done; the files are there after the last one.
     Raises:
@@ -115,6 +116,7 @@ def write_video(
     """
     animation = Animation(reconstructor.predictor.hand)
     frames = read_frames(path)
+    best = _best_frame(tracked)
     with contextlib.ExitStack() as stack:
         video: VideoWriter | None = None
         for shown in reconstruct_frames(reconstructor, frames, tracked, focal, focal_source):
@@ -135,11 +137,19 @@ def write_video(
                 stack.enter_context(video)
             if video is not None:
                 drawn = overlay(image, hands, reconstructor.faces)
+                if number == best:
+                    write_picture(lines.with_name(f"{name}{OVERLAY}"), drawn)
                 larger = drawn.shape[1] > video.size[0]
                 kind = cv2.INTER_AREA if larger else cv2.INTER_LINEAR
                 video.write(cv2.resize(drawn, video.size, interpolation=kind))
             yield shown
     write_whole(lines.with_name(f"{name}.glb"), animation.glb())
+
+
+def _best_frame(tracked: Tracked) -> int:
+    """The number of the frame whose hands have the highest scores together."""
+    scores = [sum(one.hand.score for one in frame) for frame in tracked.sightings]
+    return scores.index(max(scores))
 
 
 def _overlay_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -136,8 +136,8 @@ def entries(path):
 
 def test_a_video_leaves_its_hands_in_time_an_overlay_and_one_moving_glb(clip, tmp_path):
     out = tmp_path / "out"
-    summary = predict(Made(), [clip], out)
-    files = {"clip.glb", "clip_overlay.mp4"}
+    summary = predict(Made(), [clip], out, html=True)
+    files = {"clip.glb", "clip_overlay.mp4", "clip_overlay.jpg", "index.html"}
     assert left_by(out) == files | {"hands.jsonl", "hands.npz", "pictures.jsonl"}
     lines = entries(out / "hands.jsonl")
     assert [line["frame"] for line in lines if line["track"] == 0] == list(range(COUNT))
@@ -159,6 +159,9 @@ def test_a_video_leaves_its_hands_in_time_an_overlay_and_one_moving_glb(clip, tm
         np.testing.assert_allclose(mesh * [1, -1, -1], line["vertices_cam"], atol=2e-5)
     drawn = [frame.time_s for frame in read_frames(out / "clip_overlay.mp4")]
     np.testing.assert_allclose(drawn, np.arange(COUNT) / RATE, atol=1e-3)
+    # of the first frame with both hands
+    assert round(read_image(out / "clip_overlay.jpg").mean() / STEP) == first
+    assert "2 hands in 1 videos" in (out / "index.html").read_text()
     said = told(summary)
     assert f"2 hands followed through {COUNT} frames" in said and "clip_overlay.mp4" in said
     check_summary(summary, several=False)

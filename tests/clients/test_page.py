@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from clients import browser
-from hands import hand, leave_run
+from hands import hand, leave_run, leave_video, moving
 
 from amvur_jax.hands.page import write_page
 
@@ -23,6 +23,15 @@ def page(tmp_path_factory):
     return write_page(folder, *leave_run(folder, *pictures))
 
 
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A video of 20 frames, 25 a second: a red hand that moves, later a green one too; and a photo."""
+    folder = tmp_path_factory.mktemp("video")
+    entry, lines = leave_video(folder, "clip.mp4", "clip", moving(20, 25))
+    photos, others = leave_run(folder, ("b.jpg", "b", [hand()]))
+    return write_page(folder, [entry, *photos], lines + others)
+
+
 def mesh(chromium):
     """The canvas as it is seen, (H, W, 3) RGB."""
     canvas = chromium.driver.find_element("id", "mesh")
@@ -36,6 +45,12 @@ def hue(picture):
     """The mean colour of what is not background, and the share of it."""
     drawn = np.ptp(picture, -1) > 25
     return picture[drawn].mean(0), drawn.mean()
+
+
+def shares(picture):
+    """How much of a picture is rather red, and rather green."""
+    red, green, _ = np.moveaxis(picture, -1, 0)
+    return (red > 1.5 * green).mean(), (green > 1.5 * red).mean()
 
 
 def changed(a, b):
@@ -100,3 +115,69 @@ def test_on_a_telephone_nothing_is_wider_than_the_screen(page):
         assert width <= 360
         color, share = hue(mesh(chromium))
         assert share > 0.02 and color[0] > 2 * max(color[1:])
+
+
+@pytest.mark.slow
+def test_a_video_plays_and_is_held(video):
+    from selenium.webdriver.common.keys import Keys
+
+    with browser() as chromium:
+        driver = chromium.driver
+        driver.get(video.as_uri())
+        chromium.until(SHOWN.format(0))
+        play, scrub, time = (driver.find_element("id", name) for name in ("play", "scrub", "time"))
+        assert play.text == "Pause"  # it plays by itself
+        chromium.until("return Number(document.getElementById('scrub').value) >= 5")
+        play.click()
+        held, when = mesh(chromium), time.text
+        for _ in range(5):
+            chromium.painted()
+        assert changed(held, mesh(chromium)) == 0 and time.text == when and play.text == "Play"
+
+        scrub.send_keys(Keys.HOME)
+        first = mesh(chromium)
+        assert changed(first, held) > 0.01
+        red, green = shares(first)
+        assert red > 0.02 and green < 0.001 and time.text == "0.00 s of 0.76 s"
+        scrub.send_keys(Keys.ARROW_RIGHT)
+        assert time.text == "0.04 s of 0.76 s" and changed(first, mesh(chromium)) > 0.0005
+        scrub.send_keys(Keys.END)
+        last = mesh(chromium)
+        assert min(shares(last)) > 0.01 and time.text == "0.76 s of 0.76 s"
+        # the red one has gone to the right
+        middles = [np.argwhere(x[..., 0] > 1.5 * x[..., 1])[:, 1].mean() for x in (first, last)]
+        assert middles[1] - middles[0] > 0.1 * first.shape[1]
+
+        canvas = driver.find_element("id", "mesh")
+        driver.execute_script("arguments[0].focus()", canvas)
+        canvas.send_keys(Keys.SPACE)
+        assert play.text == "Pause"
+        # after its end it begins again
+        chromium.until("return Number(document.getElementById('scrub').value) < 15")
+        canvas.send_keys(Keys.SPACE)
+        driver.find_element("css selector", "input[value=sigma]").click()
+        assert shares(mesh(chromium))[0] < 0.001
+        said = driver.find_element("id", "numbers").text.lower()
+        assert "left hand 2" in said and "in 10 of 20 frames" in said
+
+        driver.find_elements("css selector", "nav li button")[1].click()
+        chromium.until(SHOWN.format(1))
+        assert not driver.find_element("id", "player").is_displayed()
+        chromium.note()
+        assert chromium.logged == [] and chromium.abroad(video.as_uri()) == []
+
+
+@pytest.mark.slow
+def test_who_wants_little_motion_starts_a_video_by_hand(video):
+    with browser() as chromium:
+        features = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+        chromium.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        chromium.driver.get(video.as_uri())
+        chromium.until(SHOWN.format(0))
+        still = mesh(chromium)
+        for _ in range(5):
+            chromium.painted()
+        assert changed(still, mesh(chromium)) == 0
+        assert chromium.driver.find_element("id", "time").text == "0.00 s of 0.76 s"
+        chromium.driver.find_element("id", "play").click()
+        chromium.until("return Number(document.getElementById('scrub').value) >= 3")

@@ -1,5 +1,5 @@
 "use strict";
-// Shows one picture of the run: its overlay, its mesh and its numbers. All text goes in as text, never as HTML.
+// Shows one picture or video of the run: its overlay, its mesh, which may move, and its numbers. All text goes in as text, never as HTML.
 
 const at = (id) => document.getElementById(id);
 const buttons = [...document.querySelectorAll("nav li button")];
@@ -37,16 +37,20 @@ class Viewer {
     canvas.addEventListener("keydown", (event) => this.press(event));
   }
 
-  /** Show a GLB, an ArrayBuffer. */
+  /** Show a GLB, an ArrayBuffer; false where another one was asked for meanwhile. */
   async show(glb) {
     const asked = ++this.asked;
     const loaded = await new THREE.GLTFLoader().parseAsync(glb, "");
-    if (asked !== this.asked) return; // another one was asked for meanwhile
-    this.each((mesh) => [mesh.geometry, mesh.material].forEach((part) => part.dispose()));
+    if (asked !== this.asked) return false;
+    this.each((mesh) => [mesh.geometry, mesh.material, mesh.skeleton].forEach((part) => part?.dispose()));
     if (this.solid) this.scene.remove(this.solid);
     this.solid = loaded.scene;
     this.scene.add(this.solid);
+    const [clip] = loaded.animations;
+    this.times = [...new Set(clip?.tracks.flatMap((track) => [...track.times]))].sort((a, b) => a - b);
+    this.action = clip && new THREE.AnimationMixer(this.solid).clipAction(clip).play();
     this.each((mesh) => {
+      mesh.frustumCulled = false; // its place is that of its joints
       const { color, _sigma: sigma } = mesh.geometry.attributes;
       const values = new Float32Array(3 * sigma.count);
       for (let i = 0; i < sigma.count; i++) {
@@ -56,6 +60,32 @@ class Viewer {
     });
     this.colour(this.sigma);
     this.reset();
+    return true;
+  }
+
+  /** Pose what moves as at a time, seconds. */
+  pose(time) {
+    this.action.time = time;
+    this.action.getMixer().update(0);
+    this.scene.updateMatrixWorld();
+  }
+
+  /** The box about all meshes, of a video in all its frames, or 32 of them. */
+  box() {
+    const box = new THREE.Box3();
+    if (!this.action) return this.solid ? box.setFromObject(this.solid) : box;
+    const now = this.action.time;
+    const step = Math.ceil(this.times.length / 32);
+    for (const time of this.times.filter((_, i) => i % step === 0)) {
+      this.pose(time);
+      this.each((mesh) => {
+        mesh.computeBoundingBox();
+        // a hand that is not seen has no size
+        if (mesh.boundingBox.getSize(new THREE.Vector3()).length() > 1e-4) box.union(mesh.boundingBox);
+      });
+    }
+    this.pose(now);
+    return box;
   }
 
   each(action) {
@@ -71,8 +101,7 @@ class Viewer {
 
   /** Look as the photograph's camera does, which is at the origin, but at the middle of the hands. */
   reset() {
-    const box = new THREE.Box3();
-    if (this.solid) box.setFromObject(this.solid);
+    const box = this.box();
     if (box.isEmpty()) return this.draw();
     const middle = box.getCenter(new THREE.Vector3());
     const radius = box.getSize(new THREE.Vector3()).length() / 2;
@@ -125,6 +154,58 @@ class Viewer {
   }
 }
 
+/** Plays what moves: a button and a slider over the frames that show a hand. */
+class Player {
+  constructor() {
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    at("play").addEventListener("click", () => this.play(!this.playing));
+    at("scrub").addEventListener("input", () => {
+      this.play(false);
+      this.to(this.view.times[at("scrub").value]);
+    });
+  }
+
+  /** Play a viewer's meshes from their first frame on; null, or meshes that don't move: nothing. */
+  open(view) {
+    this.play(false);
+    this.view = view?.action ? view : null;
+    at("player").hidden = at("moves").hidden = !this.view;
+    if (!this.view) return;
+    at("scrub").max = this.view.times.length - 1;
+    this.to(this.view.times[0]);
+    this.play(!this.still.matches);
+  }
+
+  play(on) {
+    this.playing = on;
+    at("play").textContent = on ? "Pause" : "Play";
+    cancelAnimationFrame(this.next);
+    if (on) this.next = requestAnimationFrame((now) => this.step(now, now));
+  }
+
+  /** Draw the next picture of the screen; a page that was away goes on where it was. */
+  step(before, now) {
+    const [first, last] = [this.view.times[0], this.view.times.at(-1)];
+    const time = this.time + Math.min(now - before, 100) / 1000;
+    this.to(time > last ? first : time);
+    this.next = requestAnimationFrame((then) => this.step(now, then));
+  }
+
+  to(time) {
+    const { times } = this.view;
+    this.time = time;
+    this.view.pose(time);
+    this.view.draw();
+    const frame = times.findLastIndex((other) => other <= time);
+    const said = `${time.toFixed(2)} s`;
+    at("scrub").value = frame;
+    at("scrub").setAttribute("aria-valuetext", said);
+    at("time").textContent = `${said} of ${times.at(-1).toFixed(2)} s`;
+  }
+}
+
+const player = new Player();
+
 /** The viewer, made when the first mesh is shown; null where the browser has no WebGL. */
 const viewer = (() => {
   let made;
@@ -170,6 +251,7 @@ function card(hand) {
 async function show(number) {
   if (number < 0 || number >= buttons.length) return;
   current = number;
+  player.open(null);
   buttons.forEach((button, i) => {
     if (i === number) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
@@ -192,7 +274,8 @@ async function show(number) {
   at("save").download = picture.file;
   at("save").href = `data:model/gltf-binary;base64,${picture.glb}`;
   const view = viewer();
-  if (view) await view.show(bytes(picture.glb));
+  if (view && !(await view.show(bytes(picture.glb)))) return;
+  player.open(view);
   document.body.dataset.shown = number;
 }
 
@@ -200,6 +283,11 @@ buttons.forEach((button, i) => button.addEventListener("click", () => show(i)));
 at("previous").addEventListener("click", () => show(current - 1));
 at("next").addEventListener("click", () => show(current + 1));
 at("reset").addEventListener("click", () => viewer()?.reset());
+at("mesh").addEventListener("keydown", (event) => {
+  if (event.key !== " " || !player.view) return;
+  event.preventDefault();
+  player.play(!player.playing);
+});
 document.querySelector("nav ol")?.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
   const next = step && buttons[current + step];

@@ -1,5 +1,6 @@
 // What the page needs of three.js: three.min.js is made of this (README.md).
 export {
+  AnimationMixer,
   BufferAttribute,
   Box3,
   Color,

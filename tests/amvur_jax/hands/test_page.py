@@ -4,13 +4,15 @@ import base64
 import hashlib
 import json
 import os
+import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hands import hand, leave_run
+from hands import hand, leave_run, leave_video, moving
+from videos import write_video
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_picture
@@ -114,6 +116,61 @@ def test_what_has_no_hand_or_is_no_longer_there_is_said(tmp_path):
     assert page.tags.count("img") == 2  # the thumbnail of none.png and the place of the overlay
 
 
+def test_of_a_video_are_its_moving_glb_a_frame_and_a_table_for_each_track(tmp_path):
+    frames = moving(10, rate=4.0)
+    entry, lines = leave_video(tmp_path, "clips/a.mp4", "a", frames)
+    entries, others = leave_run(tmp_path, ("b.jpg", "b", [hand(), hand("left")]))
+    page = Page(write_page(tmp_path, [entry, *entries], [*lines, *others]))
+    assert "4 hands in 1 pictures and 1 videos" in page.text and "video, 10 frames" in page.text
+    video, photo = page.pictures()
+    assert [card["title"] for card in photo["hands"]] == ["right hand 1", "left hand 2"]
+    assert video["alt"] == "hands drawn over a frame of the video: 1 left, 1 right"
+    assert base64.b64decode(video["glb"]) == (tmp_path / "a.glb").read_bytes()
+    assert page.tags.count("img") == 3 and video["overlay"]
+    assert [card["title"] for card in video["hands"]] == ["right hand 1", "left hand 2"]
+    for card, track, seen, time in zip(
+        video["hands"], (0, 1), (10, 5), ("0.00 to 2.25 s", "1.25 to 2.25 s")
+    ):
+        rows, own = dict(card["rows"]), [dict(hands).get(track) for _, hands in frames]
+        own = [one for one in own if one is not None]
+        assert rows["seen"] == f"in {seen} of 10 frames" and rows["time"] == time
+        assert float(rows["mean score"]) == pytest.approx(
+            np.mean([h.score for h in own]), abs=0.0051
+        )
+        thumb = [one.joints_sigma_mm[j] ** 2 for one in own for j in range(1, 5)]
+        assert f"thumb {np.mean(thumb) ** 0.5:.1f}," in rows["sigma, mm"]
+    # the scale is that of what is shown: of the track's mean
+    mean = np.mean([dict(hands)[0].vertices_sigma_mm for _, hands in frames], 0)
+    alone = write_page(tmp_path, [entry], [x for x in lines if x["track"] == 0]).read_text("utf-8")
+    assert f'data-low="{mean.min():.0f}" data-high="{mean.max():.0f}"' in alone
+
+
+def test_neither_the_page_nor_the_memory_grows_with_a_videos_frames(tmp_path):
+    entry, (line, *_) = leave_video(tmp_path, "a.mp4", "a", moving(3))
+    sizes, peaks = [], []
+    for count in (50, 300):
+        read = (dict(json.loads(json.dumps(line)), frame=i, time_s=i / 30) for i in range(count))
+        tracemalloc.start()
+        made = write_page(tmp_path, [entry | {"frames": count}], read)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        sizes.append(made.stat().st_size)
+    # 250 more lines of 3,500 numbers are 15 MB
+    assert peaks[1] - peaks[0] < 1e6 and sizes[1] - sizes[0] < 100
+
+
+def test_of_a_video_without_an_overlay_the_first_frame_is_shown(tmp_path):
+    clip = write_video(tmp_path / "a.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 3)
+    entry = {"picture": str(clip), "name": "a", "hands": 0, "frames": 3, "tracks": 0}
+    gone = entry | {"picture": "gone.mp4", "name": "gone"}
+    page = Page(write_page(tmp_path, [entry, gone], []))
+    (address,) = [address for address in page.loaded if address.startswith("data:image")]
+    data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
+    thumbnail = cv2.imdecode(np.frombuffer(data, np.uint8), 1)
+    assert thumbnail.shape == (48, 64, 3) and abs(thumbnail.mean() - 90) < 3
+    assert [p["alt"] for p in page.pictures()] == ["no hand was found"] * 2
+
+
 def test_a_run_of_nothing_is_a_page(tmp_path):
     bad = os.fsdecode(b"\xff.jpg")
     page = Page(write_page(tmp_path, [], [], {Path(bad): f"{bad}: is truncated"}))
@@ -131,6 +188,8 @@ def test_a_run_of_nothing_is_a_page(tmp_path):
             lambda entries, lines: entries[0].update(name="../x"),
             "pictures.jsonl: '../x' is no file",
         ),
+        (lambda entries, lines: entries[0].update(frames="x"), "pictures.jsonl: invalid literal"),
+        (lambda entries, lines: entries[0].update(frames=2), "pictures.jsonl: no 'tracks'"),
     ],
 )
 def test_damaged_entries_are_named_and_nothing_is_left(tmp_path, change, words):
