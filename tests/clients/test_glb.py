@@ -6,7 +6,8 @@ import subprocess
 import numpy as np
 import pytest
 from clients import blender, validator
-from hands import faces, hand
+from glb import posed, read_glb
+from hands import faces, hand, moving, moving_glb
 
 from amvur_jax.hands import meshes
 from amvur_jax.hands.colors import linear
@@ -15,7 +16,8 @@ HANDS = {
     "right hand 1": hand("right", (0.1, 0, 0.5)),
     "left hand 2": hand("left", (0.1, 0, 0.7), seed=1),
 }
-IMPORT = pathlib.Path(__file__).parents[1] / "fixtures" / "blender_import.py"
+FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
+COUNT, RATE = 20, 25  # of what moves
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,9 @@ def test_khronos_validator_finds_nothing_to_say(path):
 @pytest.mark.slow
 def test_blender_has_the_vertices_linear_colours_and_sigma(path, tmp_path):
     out = tmp_path / "found.npz"
-    subprocess.run([blender(), IMPORT, path, out], check=True, capture_output=True)
+    subprocess.run(
+        [blender(), FIXTURES / "blender_import.py", path, out], check=True, capture_output=True
+    )
     found = np.load(out)
     assert found["units"].tolist() == ["METRIC", "1.0"]
     for name, own in HANDS.items():
@@ -50,3 +54,34 @@ def test_blender_has_the_vertices_linear_colours_and_sigma(path, tmp_path):
         np.testing.assert_allclose(found[f"{name}/sigma"], own.vertices_sigma_mm, rtol=1e-6)
         assert found[f"{name}/domains"].tolist() == ["CORNER", "POINT"]
         assert "ShaderNodeVertexColor > Base Color" in found[f"{name}/shown"]
+
+
+@pytest.fixture(scope="module")
+def moving_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("glb") / "moving.glb"
+    path.write_bytes(moving_glb(moving(COUNT, RATE)))
+    return path
+
+
+@pytest.mark.slow
+def test_khronos_validator_has_no_more_to_say_of_what_moves(moving_path):
+    report = validator()(moving_path)
+    assert report["issues"]["messages"] == []
+    assert report["info"]["animationCount"] == 1 and report["info"]["hasSkins"]
+
+
+@pytest.mark.slow
+def test_blender_plays_it(moving_path, tmp_path):
+    out = tmp_path / "found.npz"
+    frames = [2, 15]
+    command = [blender(), FIXTURES / "blender_play.py", moving_path, out, RATE, *frames]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    found, (tree, arrays) = np.load(out), read_glb(moving_path.read_bytes())
+    assert len(found.files) == 4
+    for frame in frames:
+        for name, vertices in posed(tree, arrays, frame / RATE).items():
+            # glTF's y is up, Blender's z
+            want = vertices[:, [0, 2, 1]] * [1, -1, 1]
+            np.testing.assert_allclose(found[f"{frame}/{name}"], want, atol=1e-5)
+    hands = [found[f"{frame}/right hand 1 mesh"] for frame in frames]
+    assert np.abs(hands[1] - hands[0]).max() > 0.1
