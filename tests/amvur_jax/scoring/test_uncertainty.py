@@ -21,14 +21,14 @@ def drawn(scale=1.0, seed=0, samples=400, points=20):
 def test_a_true_sigma_is_calibrated_and_needs_no_temperature():
     points = drawn()
     np.testing.assert_allclose(uncertainty.coverage(points.squared), LEVELS, atol=0.015)
-    assert uncertainty.fit_temperature([points]) == pytest.approx(1, abs=0.03)
+    assert uncertainty.fit_temperature([points]) == pytest.approx(1, abs=0.04)
     assert uncertainty.rank_correlation(points.error, points.variance) > 0.6
 
 
 def test_one_temperature_repairs_a_common_factor():
     points = drawn(scale=3.0)
     temperature = uncertainty.fit_temperature([points])
-    assert temperature == pytest.approx(9, rel=0.03)
+    assert temperature == pytest.approx(9, rel=0.04)
     names = [f"S{i % 4}/{i}" for i in range(400)]
     found = uncertainty.summarize({"joints": points, "vertices": points}, names)
     before, after = found["joints"]["before"], found["joints"]["after"]
@@ -40,11 +40,17 @@ def test_one_temperature_repairs_a_common_factor():
         assert after[same] == pytest.approx(before[same], rel=1e-5)
 
 
-def test_no_other_temperature_has_a_lower_likelihood():
-    points = drawn(scale=2.0)
-    best = uncertainty.fit_temperature([points])
-    nll = [uncertainty.score(points.scaled(best * f))["nll"] for f in (1, 0.97, 1.03)]
-    assert nll[0] < min(nll[1:])
+def test_the_95_percent_regions_hold_95_percent_whatever_the_tails():
+    rng = np.random.default_rng(0)
+    log_var = rng.normal(2 * np.log(0.01), 1.0, (2000, 20, 1)) + np.zeros(3)
+    difference = np.exp(log_var / 2) * rng.standard_t(3, log_var.shape)
+    points = uncertainty.points(difference, log_var)
+    fitted = uncertainty.fit_temperature([points.chosen(np.arange(0, 2000, 2))])
+    others = points.chosen(np.arange(1, 2000, 2)).scaled(fitted)
+    inside = uncertainty.coverage(others.squared)
+    assert inside[-1] == pytest.approx(0.95, abs=0.005) and inside[0] > 0.55
+    likeliest = points.squared.mean() / 3
+    assert uncertainty.coverage(points.scaled(likeliest).squared)[-1] < 0.945
 
 
 def test_the_likelihood_against_scipys():
