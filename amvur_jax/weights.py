@@ -56,7 +56,8 @@ def write_weights(path: str | Path, predictor: Predictor) -> None:
         if not np.isfinite(half).all():
             raise UserError(f"{path}: {name} has numbers that are not finite in 16 bits")
         arrays[name] = half
-    about = {"config": predictor.config, "temperature": predictor.temperature}
+    config = predictor.config | {"init_from": ""}  # a path of the machine that trained it
+    about = {"config": config, "temperature": predictor.temperature}
     arrays[_ABOUT] = np.array(json.dumps(about))
     with explained(path), writing(Path(path)) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are not its flags

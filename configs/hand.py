@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     c.model.pose_head = "residual"
     c.model.keypoints = "either"
     c.model.detach = True
+    c.model.spread_cues = True
     c.model.camera_init = (1.5, 0.25, 1.5, 0.25)
     c.loss.pose = 1.0
     c.loss.use_3d = True
