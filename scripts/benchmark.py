@@ -3,6 +3,7 @@
     python scripts/benchmark.py --suite=render
     python scripts/benchmark.py --suite=score --quick
     python scripts/benchmark.py --suite=weights --photos=DIR --data_root=data/wide
+    python scripts/benchmark.py --suite=predict --baseline=../before --mediapipe=../mediapipe/bin/python
     python scripts/benchmark.py --suite=learning --runs=runs/learning --plot=learning.png
 
 Figures that are compared are measured in turns in one process. docs/benchmarks.md holds what was
@@ -29,7 +30,7 @@ SUITES = tuple(
     sorted(
         path.stem
         for path in pathlib.Path(measure.__file__).parent.glob("*.py")
-        if path.stem not in ("__init__", "measure", "torch_network", "workload")
+        if path.stem not in ("__init__", "landmarker", "measure", "torch_network", "workload")
     )
 )
 
@@ -55,6 +56,12 @@ _PHOTOS = flags.DEFINE_string(
 _DATA_ROOT = flags.DEFINE_string(
     "data_root", None, "Data set with ground truth (suites weights, detect)."
 )
+_BASELINE = flags.DEFINE_string(
+    "baseline", None, "Checkout of an older build to compare with (suite predict)."
+)
+_MEDIAPIPE = flags.DEFINE_string(
+    "mediapipe", None, "Python of an environment with mediapipe (suite predict)."
+)
 flags.mark_flags_as_required(["suite"])
 
 
@@ -62,7 +69,7 @@ def main() -> None:
     suite = importlib.import_module(f"benchmarks.{_SUITE.value}")
     if _PLOT.value and not hasattr(suite, "plot"):
         raise UserError(f"--plot: the suite {_SUITE.value} has no picture; leave it out")
-    own = (_ONLY, _SAMPLES, _RUNS, _CHECKPOINT, _PHOTOS, _DATA_ROOT)
+    own = (_ONLY, _SAMPLES, _RUNS, _CHECKPOINT, _PHOTOS, _DATA_ROOT, _BASELINE, _MEDIAPIPE)
     given = {flag.name: flag.value for flag in own if flag.value is not None}
     for name in given.keys() - inspect.signature(suite.run).parameters.keys():
         raise UserError(f"--{name}: the suite {_SUITE.value} does not take it; leave it out")
