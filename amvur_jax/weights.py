@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from amvur_jax.errors import UserError
@@ -93,7 +93,8 @@ def read_weights(path: str | Path) -> Weights:
         place = state
         for folder in folders:
             place = place.setdefault(_key(folder), {})
-        place[_key(last)] = jnp.asarray(array, jnp.float32)
+        # jnp.asarray would compile something for each shape.
+        place[_key(last)] = jax.device_put(array.astype(np.float32))
     return Weights(state, config, temperature)
 
 

@@ -38,6 +38,15 @@ def test_a_network_comes_back_to_sixteen_bits(predictor, file):
     np.testing.assert_allclose(found, wanted, atol=2e-3)
 
 
+def test_reading_compiles_nothing(file, caplog):
+    jax.clear_caches()
+    with jax.log_compiles():
+        weights.read_weights(file)
+        assert not caplog.records
+        jax.numpy.asarray(np.zeros(3, np.float16), np.float32)
+    assert "convert_element_type" in caplog.text
+
+
 def test_a_model_takes_the_parts_that_it_has(predictor, file):
     stored = weights.read_weights(file).state
     fresh = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), predictor.state)
