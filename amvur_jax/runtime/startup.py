@@ -47,6 +47,8 @@ def keep_compiled(folder: str) -> None:
     """
     if folder and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", folder)
+    # What compiles in less than a second, too: there is much of it, and reading takes milliseconds.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def meet_processes(

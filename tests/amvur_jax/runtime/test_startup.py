@@ -46,7 +46,6 @@ import sys, jax, jax.monitoring, jax.numpy as jnp
 from amvur_jax.runtime import startup
 startup.tune_cpu()
 startup.keep_compiled(sys.argv[1])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 x, kernel = jnp.ones((8, 32, 32, 16)), jnp.ones((3, 3, 16, 32))
 order = ("NHWC", "HWIO", "NHWC")
 def convolve(x, kernel):
@@ -103,7 +102,6 @@ def test_what_is_compiled_is_kept_where_it_was_said(tmp_path, users):
         "jax.jit(lambda x: x @ x)(jax.numpy.ones((8, 8)))"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMP")}
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     if users:
         environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "users")
     command = [sys.executable, "-c", script, tmp_path / "ours"]
