@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from amvur_jax.errors import UserError
 from amvur_jax.models import cameras
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
-from amvur_jax.models.outputs import Estimate, Outputs
+from amvur_jax.models.outputs import Estimate, Outputs, Texture
 from amvur_jax.models.pose_head import Keypoints
 from amvur_jax.runtime.devices import make_mesh, over_batch, replicated
 
@@ -36,6 +37,16 @@ class Sigma(NamedTuple):
 
     joints: jax.Array
     vertices: jax.Array
+
+
+class Answered(NamedTuple):
+    """What a hand is made of: fingers (B,15,3) from the flat hand, betas (B,10), colours where asked for."""
+
+    view: View
+    sigma: Sigma
+    fingers: jax.Array
+    betas: jax.Array
+    texture: Texture | None
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
@@ -98,15 +109,43 @@ class Predictor:
           ValueError: the arrays are of other shapes, or the network takes no joints, or it has none of its
             own and some sample comes without.
         """
-        self._check(images)
-        keypoints, given = self._given(len(images), joints, depth)
-        arrays = (images, keypoints, given)
-        if self.devices is None:
-            arrays = jax.tree.map(jnp.asarray, arrays)
-        else:
-            arrays = jax.device_put(arrays, over_batch(self.devices))
-        images, keypoints, given = arrays
+        images, keypoints, given = self._arrays(images, joints, depth)
         return _run(self.network, self.state, self.hand, images, paint, keypoints, given)
+
+    def answered(
+        self,
+        images: np.ndarray | jax.Array,
+        paint: int | None = None,
+        joints: np.ndarray | None = None,
+        depth: np.ndarray | None = None,
+    ) -> Answered:
+        """The answer alone of what `__call__` gives, as one program: what it has no need of is left out."""
+        arrays = self._arrays(images, joints, depth)
+        return self._answered(self.state, self.hand, arrays, paint)
+
+    @functools.cached_property
+    def _answered(self) -> Callable[..., Answered]:
+        @functools.partial(jax.jit, static_argnums=3)
+        def answered(
+            state: dict, hand: mano_jax.HandModel, arrays: tuple, paint: int | None
+        ) -> Answered:
+            images, keypoints, given = arrays
+            outputs = _run(self.network, state, hand, images, paint, keypoints, given)
+            view, sigma = self.view(outputs), self.sigma(outputs)
+            return Answered(view, sigma, outputs.tsa_poses[:, 1:], outputs.betas, outputs.texture)
+
+        return answered
+
+    def _arrays(
+        self,
+        images: np.ndarray | jax.Array,
+        joints: np.ndarray | None,
+        depth: np.ndarray | None,
+    ) -> tuple[Any, Keypoints | None, Any]:
+        """Checked crops, and what `_given` makes of their joints, on the devices."""
+        self._check(images)
+        arrays = (images, *self._given(len(images), joints, depth))
+        return jax.device_put(arrays, None if self.devices is None else over_batch(self.devices))
 
     def _given(
         self, count: int, joints: np.ndarray | None, depth: np.ndarray | None
@@ -133,7 +172,7 @@ class Predictor:
         xy = np.where(there[..., None], joints, 0) / self.size
         known = there & np.isfinite(depth)
         arrays = (xy, np.where(known, depth, 0) / self.size, there, known)
-        keypoints = Keypoints(*(jnp.asarray(a, jnp.float32) for a in arrays))
+        keypoints = jax.tree.map(np.float32, Keypoints(*arrays))  # type: ignore[arg-type]  # yet of numpy
         return keypoints, there.any(-1).astype(np.float32)
 
     def _check(self, images: np.ndarray | jax.Array) -> None:

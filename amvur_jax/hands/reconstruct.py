@@ -276,17 +276,16 @@ class Reconstructor:
         takes = predictor.network.config.keypoints != "map" and np.isfinite(joints).any()
         # Colours that no loss has trained are none.
         trained = predictor.config["loss"]["photometric"] > 0
-        outputs = predictor(
+        answered = predictor.answered(
             crops,
             paint=None if trained else 0,
             joints=joints if takes else None,
             depth=depth if takes else None,
         )
-        view, sigma = predictor.view(outputs), predictor.sigma(outputs)
-        outputs, view, sigma = jax.device_get((outputs, view, sigma))
+        view, sigma, fingers, betas, texture = jax.device_get(answered)
         config, temperature = predictor.network.config, predictor.temperature or 1.0
         shaped = config.predict_shape or config.pose_head == "residual"
-        betas = np.asarray(outputs.betas, np.float64)
+        betas = np.asarray(betas, np.float64)
 
         def sigma_mm(log_var: np.ndarray) -> np.ndarray:
             variance = np.exp(np.asarray(log_var, np.float64)).mean(-1)
@@ -295,11 +294,11 @@ class Reconstructor:
         return Answer(
             points=np.concatenate([view.joints, view.vertices], 1).astype(np.float64),
             K=np.asarray(view.K, np.float64),
-            finger_pose=np.asarray(outputs.tsa_poses[:, 1:], np.float64),
+            finger_pose=np.asarray(fingers, np.float64),
             betas=betas if shaped else np.zeros_like(betas),
             joints_sigma_mm=sigma_mm(sigma.joints),
             vertices_sigma_mm=sigma_mm(sigma.vertices),
-            texture=np.stack([texture_colors(outputs.texture, i) for i in range(len(crops))])
+            texture=np.stack([texture_colors(texture, i) for i in range(len(crops))])
             if trained
             else None,
         )

@@ -76,3 +76,23 @@ def test_the_published_sigma_is_taken_where_it_is_asked_for_or_there_is_no_other
         sigma = predictor.sigma(outputs)
         np.testing.assert_array_equal(sigma.joints, np.full((1, 21, 3), want[0]))
         np.testing.assert_array_equal(sigma.vertices, np.full((1, 778, 3), want[1]))
+
+
+def test_the_answer_alone_is_that_of_all_outputs(tmp_path):
+    config = configuration.to_dict(tiniest_config(tmp_path))
+    predictor = inference.untrained(config)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    outputs, alone = predictor(images, paint=0), predictor.answered(images, paint=0)
+    wanted = predictor.view(outputs), predictor.sigma(outputs)
+    for a, b in zip(jax.tree.leaves(alone[:2]), jax.tree.leaves(wanted)):
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(alone.fingers, outputs.tsa_poses[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(alone.betas, outputs.betas, atol=1e-5)
+    assert alone.texture is None
+    # XLA counts what is left: the encoders of the posterior, which is not the answer, are not.
+    arrays = predictor._arrays(images, None, None)
+    flops = predictor._answered.lower(predictor.state, predictor.hand, arrays, 0).compile()
+    whole = inference._run.lower(
+        predictor.network, predictor.state, predictor.hand, images, 0, None, None
+    ).compile()
+    assert flops.cost_analysis()["flops"] < 0.9 * whole.cost_analysis()["flops"]
