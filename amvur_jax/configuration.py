@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 import mano_jax
 from amvur_jax.configs import default
 from amvur_jax.data.augment import Augmentation
-from amvur_jax.data.layouts import fingertips_of
 from amvur_jax.errors import UserError
 from amvur_jax.models.amvur import AmvurConfig
 from amvur_jax.models.functional import Network
@@ -54,6 +53,9 @@ def check(config: ConfigDict | Mapping[str, Any]) -> None:
 
 def settled(config: ConfigDict, data: Mixture) -> ConfigDict:
     """A copy of a config in which that is said which "auto" leaves to the data set: model.fingertips."""
+    # Slow to import, and a trained network needs none.
+    from amvur_jax.data.layouts import fingertips_of
+
     config = config.copy_and_resolve_references()
     if config.model.fingertips == "auto":
         config.model.fingertips = fingertips_of(data.datasets)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mano_jax
-from amvur_jax import checkpoint, configuration, weights
+from amvur_jax import configuration, weights
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.models import cameras
@@ -236,8 +236,13 @@ def load(path: str | pathlib.Path = weights.NAME, hand_path: str | None = None) 
       UserError: no checkpoint there, a damaged one, one that does not fit its own config, or another hand.
     """
     file = weights.file_of(path)
-    stored = None if file is None else weights.read_weights(file)
-    config = checkpoint.read_config(path) if stored is None else stored.config
+    if file is None:
+        from amvur_jax import checkpoint  # Orbax is slow to import, and weights need none
+
+        stored, config = None, checkpoint.read_config(path)
+    else:
+        stored = weights.read_weights(file)
+        config = stored.config
     if hand_path is not None:
         config = config | {"hand": hand_path}
     network, hand = configuration.network(config), configuration.hand(config)

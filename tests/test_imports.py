@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -98,6 +99,16 @@ def test_libraries_need_only_jax_and_numpy(package):
     allowed = {"jax", "numpy", package} | set(sys.stdlib_module_names)
     foreign = {path.name: imported(path) - allowed for path in files(package)}
     assert not {name: names for name, names in foreign.items() if names}
+
+
+def test_a_photograph_is_predicted_without_what_is_slow_to_import():
+    slow = {"orbax", "scipy", "matplotlib", "grain", "tensorflow_datasets", "array_record"}
+    code = (
+        "import sys, amvur_jax.predict; from amvur_jax import inference;"
+        "from amvur_jax.hands.reconstruct import Reconstructor; inference.load();"
+        f"sys.exit(', '.join({slow} & sys.modules.keys()) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_amvur_does_not_import_what_is_not_installed():

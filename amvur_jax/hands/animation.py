@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from amvur_jax.detect.detector import Side
 from amvur_jax.hands.colors import linear, vertex_normals
@@ -124,6 +123,8 @@ class Animation:
         # The wrist is where it was in each frame, of that frame's own shape.
         wrist = (self._joints[0] + betas @ self._joint_directions[0].T) * flip
         wrist = wrist + track.translations
+        from scipy.spatial.transform import Rotation  # slow to import, and photographs need none
+
         turns = Rotation.from_rotvec(np.reshape(track.turns, (-1, 3))).as_quat()
         turns = _continuous(turns.reshape(len(wrist), -1, 4))
 

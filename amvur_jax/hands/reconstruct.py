@@ -6,10 +6,10 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from amvur_jax import inference
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
@@ -237,7 +237,7 @@ class Reconstructor:
             posed, points = jax.tree.map(
                 lambda a, b: _of_rows(chosen, a, b), refined, (posed, points)
             )
-        wrist = Rotation.from_matrix(posed.wrist).as_rotvec()
+        wrist = [cv2.Rodrigues(turn)[0][:, 0] for turn in posed.wrist]
         mean = np.asarray(self.predictor.hand.mean_pose, np.float64).reshape(15, 3)
         hands = []
         for i, (image, hand) in enumerate(zip(images, found)):

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from amvur_jax.detect.detector import DetectedHand, Side, same_hand
 from amvur_jax.files.video import Frame
@@ -124,6 +123,10 @@ class Tracker:
 
     def _search(self, image: np.ndarray, time_s: float) -> None:
         """Hands that are not known yet: those that were lost nearby, else new ones."""
+        from scipy.optimize import (
+            linear_sum_assignment,
+        )  # slow to import, and photographs need none
+
         self._searched = time_s
         found = [
             hand
