@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hands import faces, hand
 
+import render
 from amvur_jax.data.frame import project
-from amvur_jax.hands.overlay import OPACITY, SIDES, WINDOW, overlay
+from amvur_jax.hands.overlay import COLORS, OPACITY, SIDES, WINDOW, overlay
+from amvur_jax.pictures.draw import LIGHT
 
 
 def coloured(picture):
@@ -51,3 +53,21 @@ def test_pictures_of_any_size_are_shown_and_what_is_beside_them_is_cut(black):
     assert np.nonzero(picture.max(-1).any(0))[0].size <= WINDOW < max(picture.shape)
     behind = hand(at=(0, 0, -1.0), focal=600.0, size=(640, 480))
     assert not overlay(black, [behind], faces()).any()
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_it_is_what_a_z_buffer_draws(black, side):
+    own = hand(side, (0.02, 0.01, 0.4), focal=600.0, size=(640, 480))
+    wanted, mask, _ = render.render_mesh(
+        own.vertices_cam.astype(np.float32),
+        own.faces(faces()),
+        np.broadcast_to(np.float32(COLORS[side]), own.vertices_cam.shape),
+        own.K.astype(np.float32),
+        (480, 640),
+        light=LIGHT,
+    )
+    picture, mask = overlay(black, [own], faces()), np.asarray(mask)
+    drawn = picture.max(-1) > 10
+    assert mask.sum() > 5000 and (drawn & mask).sum() > 0.97 * (drawn | mask).sum()
+    off = np.abs(picture / 255 - OPACITY * np.clip(wanted, 0, 1))[drawn & mask].max(-1)
+    assert off.mean() < 0.01 and np.quantile(off, 0.98) < 0.05
