@@ -57,20 +57,28 @@ def _draw(
     parts = [_triangles(hand, faces, stretch) for hand in hands]
     corners, depths, lights = (np.concatenate(each) for each in zip(*parts))
     colors = np.repeat([COLORS[hand.side] for hand in hands], [len(p[0]) for p in parts], axis=0)
-    nearest = np.full(picture.shape[:2], -1, np.int32)
+    height, width = picture.shape[:2]
+    low = np.clip(np.floor(corners.min((0, 1), initial=np.inf)) - 1, 0, [width, height])
+    high = np.clip(np.ceil(corners.max((0, 1), initial=-np.inf)) + 1, low, [width, height])
+    (x1, y1), (x2, y2) = low.astype(int), high.astype(int)
+    part = picture[y1:y2, x1:x2]
+    nearest = np.full(part.shape[:2], -1, np.int32)
     # OpenCV puts pixel centres at integers, ours are half a pixel further.
-    points = np.rint((corners - 0.5) * 2**_SHIFT).clip(-(2**28), 2**28).astype(np.int32)
+    corners = corners - [x1 + 0.5, y1 + 0.5]
+    points = np.rint(corners * 2**_SHIFT).clip(-(2**28), 2**28).astype(np.int32)
     for face in np.argsort(-depths, kind="stable").tolist():
         cv2.fillConvexPoly(nearest, points[face], face, shift=_SHIFT)
     rows, columns = np.nonzero(nearest >= 0)
+    slopes = _slopes(corners, lights)
+    start = lights[:, 0] - (slopes * corners[:, 0]).sum(-1)
+    planes = np.column_stack([start, slopes, lights.min(-1), lights.max(-1)]).astype(np.float32)
     face = nearest[rows, columns]
-    slopes = _slopes(corners, lights)[face]
-    off = np.stack([columns, rows], -1) + 0.5 - corners[face, 0]
-    light = lights[face, 0] + (slopes * off).sum(-1)
-    light = light.clip(lights.min(-1)[face], lights.max(-1)[face])  # an edge is a bit outside
-    drawn = 255 * np.clip(colors[face] * light[:, None], 0, 1)
-    below = picture[rows, columns]
-    picture[rows, columns] = np.rint(OPACITY * drawn + (1 - OPACITY) * below)
+    at, right, down, darkest, lightest = planes.T[:, face]
+    light = at + right * columns.astype(np.float32) + down * rows.astype(np.float32)
+    light = np.clip(light, darkest, lightest)  # what an edge covers is a bit outside
+    drawn = np.minimum(255 * colors.astype(np.float32)[face] * light[:, None], 255)
+    mixed = OPACITY * drawn + (1 - OPACITY) * part[rows, columns].astype(np.float32)
+    part[rows, columns] = np.rint(mixed)
 
 
 def _triangles(
