@@ -251,7 +251,7 @@ def load(path: str | pathlib.Path = weights.NAME, hand_path: str | None = None) 
             f"{path}: was trained with another hand model than {config['hand'] or 'the embedded one'}; "
             "give its own with --hand"
         )
-    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    shapes = network.shapes
     if file is not None and stored is not None:
         state = weights.fitted(file, stored.state, shapes)
         return Predictor(network, hand, state, config, stored.temperature)

@@ -36,9 +36,17 @@ class Network:
     config: AmvurConfig
 
     @functools.cached_property
+    def _abstract(self) -> Amvur:
+        return nnx.eval_shape(lambda: Amvur(self.config, rngs=Keys(jax.random.key(0))))
+
+    @functools.cached_property
     def graphdef(self) -> nnx.GraphDef[Amvur]:
-        model = nnx.eval_shape(lambda: Amvur(self.config, rngs=Keys(jax.random.key(0))))
-        return nnx.split(model)[0]
+        return nnx.split(self._abstract)[0]
+
+    @property
+    def shapes(self) -> dict[str, Any]:
+        """The state's, jax.ShapeDtypeStructs in the place of arrays."""
+        return split_state(self._abstract)
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """Freshly initialised state from a random key; call it under jax.jit to be quick."""
