@@ -321,9 +321,8 @@ class Reconstructor:
         config, hand = self.predictor.network.config, self.predictor.hand
         camera = np.array([K[0, 0], K[0, 2], K[1, 1], K[1, 2]], np.float32)
         start, marks, sigma = jax.tree.map(np.float32, (posed, landmarks, sigma_mm / 1000))
-        better = refine(hand, start, marks, camera, sigma, config.fingertips)
-        points = _before_camera(hand, better, config.regressor_tips)
-        return jax.tree.map(lambda x: np.asarray(x, np.float64), (better, points))
+        moved = _moved(hand, start, marks, camera, sigma, config.fingertips, config.regressor_tips)
+        return jax.tree.map(np.float64, jax.device_get(moved))
 
 
 @jax.jit
@@ -336,12 +335,22 @@ def _unturned(
     return posed.vertices, posed.joints[:, 0]
 
 
-@functools.partial(jax.jit, static_argnames="tips")
-def _before_camera(hand: mano_jax.HandModel, posed: Posed, tips: str) -> jax.Array:
-    """The 21 joints, as the network's are regressed, and the vertices of hands, (B,21+V,3) m."""
-    vertices, root = _unturned(hand, posed.fingers, posed.betas)
-    vertices = posed.moved(vertices, root)
-    return jnp.concatenate([regressed(hand.joint_regressor_21(tips), vertices), vertices], 1)
+@functools.partial(jax.jit, static_argnames=("fingertips", "tips"))
+def _moved(
+    hand: mano_jax.HandModel,
+    start: Posed,
+    landmarks_px: jax.Array,
+    camera: jax.Array,
+    sigma: jax.Array,
+    fingertips: str,
+    tips: str,
+) -> tuple[Posed, jax.Array]:
+    """`refine`, and its 21 joints, as the network's are regressed, and vertices, (B,21+V,3) m."""
+    better = refine(hand, start, landmarks_px, camera, sigma, fingertips)
+    vertices, root = _unturned(hand, better.fingers, better.betas)
+    vertices = better.moved(vertices, root)
+    joints = regressed(hand.joint_regressor_21(tips), vertices)
+    return better, jnp.concatenate([joints, vertices], 1)
 
 
 def _of_rows(chosen: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
