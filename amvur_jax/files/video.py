@@ -108,7 +108,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
             if not (math.isfinite(stamp) and stamp > time):
                 stamp = time + step if number else 0.0
             time = stamp
-            yield Frame(number, time, np.ascontiguousarray(image[..., ::-1]))
+            yield Frame(number, time, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             number += 1
     if not number:
         raise UserError(f"{path}: has no frame that can be decoded; {_remedy(path)}")
@@ -169,7 +169,7 @@ class VideoWriter:
 
     def write(self, image: np.ndarray) -> None:
         """The next frame, (height, width, 3) uint8 RGB: as often as it takes until the one after it."""
-        image = np.ascontiguousarray(image[..., ::-1])
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         while self._written < self._ends[self._read]:
             self._video.write(image)
             self._written += 1
