@@ -97,7 +97,10 @@ def write_arrays(lines: Path, path: Path) -> int:
                 raise UserError(
                     f"{lines}: hand {count} has other fields than those before; start anew with --overwrite"
                 )
-        with writing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        with (
+            writing(path) as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
             for name, column in columns.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as array:
                     column.write(array)
