@@ -32,6 +32,15 @@ from amvur_jax.predict import predict
 
 ROOT = pathlib.Path(__file__).parents[1]
 PHOTO = ROOT / "amvur_jax" / "assets" / "photos" / "digit_IMG_1187_0.jpg"
+# Its own peak at its end: what wait4 says of a child begins with the parent's.
+PEAK = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
 RATE, SIZE = 30, (640, 480)  # of the video: frames a second, px
 
 
@@ -55,19 +64,20 @@ def run(quick, baseline=None, mediapipe=None):
 
 def _command(source, cache, *flags):
     """Run predict.py of a checkout: seconds, processor seconds, and peak MiB."""
-    command = [sys.executable, str(source / "scripts" / "predict.py"), *map(str, flags)]
+    command = [sys.executable, "-c", PEAK, str(source / "scripts" / "predict.py"), *map(str, flags)]
     own = {"PYTHONPATH": str(source), "JAX_COMPILATION_CACHE_DIR": str(cache)}
     start = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=source, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command, cwd=source, env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    words = process.stderr.read()
+    words = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: {words.decode()}")
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    peak = int(words.split(b"VmHWM:")[1].split()[0]) / 1024
+    return seconds, usage.ru_utime + usage.ru_stime, peak
 
 
 def _commands(folder, baseline, turns):
