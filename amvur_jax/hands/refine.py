@@ -22,13 +22,13 @@ STEPS = 6
 LEAST = 4  # landmarks, below which a hand is left as it is
 # What each residual is a standard deviation of. Chosen on the photographs and the synthetic frames of
 # docs/weights.md: nearer to the landmarks costs millimetres, for they are off themselves.
-_LANDMARK = 0.004  # of the hand's longer side in the picture
-_FAR_OFF = 0.6  # deviations from which on a landmark counts by its distance, not the square of it
-_BEND = 0.08  # of a finger's own range of motion, and
+_LANDMARK = 0.008  # of the hand's longer side in the picture
+_FAR_OFF = 2.0  # deviations from which on a landmark counts by its distance, not the square of it
+_BEND = 0.05  # of a finger's own range of motion, and
 _BEND_LEAST = 0.01  # rad
 _BEYOND = 0.05  # rad beyond the limits
 _TURN = 1.0  # rad
-_SHAPE = 0.6  # of betas
+_SHAPE = 0.5  # of betas
 _FINGERS, _BETAS = 45, 10
 
 Array: TypeAlias = Any  # of jax inside of jit, of numpy outside

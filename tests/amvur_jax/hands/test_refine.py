@@ -131,7 +131,7 @@ def test_it_is_scipys_answer_to_the_same_question(hand, truth, start):
     """The sum of squares written again, in float64, with joints of the whole mesh and SciPy's solver."""
     landmarks = seen(joints_of(hand, truth)) + np.random.default_rng(3).normal(0, 4, (COUNT, 21, 2))
     found = moved(hand, start, landmarks)
-    free = 0.01 + 0.08 * (POSE_HIGH - POSE_LOW)[1:]
+    free = 0.01 + 0.05 * (POSE_HIGH - POSE_LOW)[1:]
     for i in (0, 5):
         one = Posed(*(np.asarray(x[i : i + 1], np.float64) for x in start))
         before = joints_of(hand, one)[0]
@@ -142,13 +142,13 @@ def test_it_is_scipys_answer_to_the_same_question(hand, truth, start):
             fingers, betas = one.fingers[0] + x[3:48].reshape(15, 3), one.betas[0] + x[48:58]
             shift = one.translation[0] + x[58:]
             joints = joints_of(hand, Posed(wrist[None], fingers[None], betas[None], shift[None]))[0]
-            off = np.linalg.norm(seen(joints) - landmarks[i], axis=-1) / (0.004 * span)
-            huber = 0.6 * np.sqrt(2 * (np.sqrt(1 + (off / 0.6) ** 2) - 1))
+            off = np.linalg.norm(seen(joints) - landmarks[i], axis=-1) / (0.008 * span)
+            huber = 2.0 * np.sqrt(2 * (np.sqrt(1 + (off / 2.0) ** 2) - 1))
             relative = ((joints - joints[0]) - (before - before[0]))[1:] / 0.015
             out = np.maximum(fingers - POSE_HIGH[1:], 0) + np.maximum(POSE_LOW[1:] - fingers, 0)
             parts = (
                 *(huber, relative, x[3:48].reshape(15, 3) / free),
-                *(out / 0.05, betas / 0.6, x[48:58], x[:3]),
+                *(out / 0.05, betas / 0.5, x[48:58], x[:3]),
             )
             return np.concatenate([p.ravel() for p in parts])
 
