@@ -233,7 +233,8 @@ class Reconstructor:
         posed = self._posed(answer, points[:, 21:])
         chosen = (np.isfinite(landmarks[order]).all(-1).sum(-1) >= LEAST) & self._refines
         if chosen.any():
-            refined = self._refined(posed, landmarks[order], K, answer.joints_sigma_mm)
+            seen_by = landmarks[order], K, answer.joints_sigma_mm
+            refined = self._refined(posed, points[:, :21], *seen_by)
             posed, points = jax.tree.map(
                 lambda a, b: _of_rows(chosen, a, b), refined, (posed, points)
             )
@@ -315,13 +316,18 @@ class Reconstructor:
         return Posed(rotation, answer.finger_pose, answer.betas, at - wrist)
 
     def _refined(
-        self, posed: Posed, landmarks: np.ndarray, K: np.ndarray, sigma_mm: np.ndarray
+        self,
+        posed: Posed,
+        joints: np.ndarray,
+        landmarks: np.ndarray,
+        K: np.ndarray,
+        sigma_mm: np.ndarray,
     ) -> tuple[Posed, np.ndarray]:
-        """`refine.refine` of landmarks (B,21,2) px: the better Posed, and its points (B,21+V,3) m."""
+        """`refine.refine` of joints (B,21,3) to landmarks (B,21,2) px: the Posed, its points (B,21+V,3)."""
         config, hand = self.predictor.network.config, self.predictor.hand
-        camera = np.array([K[0, 0], K[0, 2], K[1, 1], K[1, 2]], np.float32)
-        start, marks, sigma = jax.tree.map(np.float32, (posed, landmarks, sigma_mm / 1000))
-        moved = _moved(hand, start, marks, camera, sigma, config.fingertips, config.regressor_tips)
+        camera = np.array([K[0, 0], K[0, 2], K[1, 1], K[1, 2]])
+        arrays = jax.tree.map(np.float32, (posed, joints, landmarks, camera, sigma_mm / 1000))
+        moved = _moved(hand, *arrays, config.fingertips, config.regressor_tips)
         return jax.tree.map(np.float64, jax.device_get(moved))
 
 
@@ -339,6 +345,7 @@ def _unturned(
 def _moved(
     hand: mano_jax.HandModel,
     start: Posed,
+    joints: jax.Array,
     landmarks_px: jax.Array,
     camera: jax.Array,
     sigma: jax.Array,
@@ -346,11 +353,11 @@ def _moved(
     tips: str,
 ) -> tuple[Posed, jax.Array]:
     """`refine`, and its 21 joints, as the network's are regressed, and vertices, (B,21+V,3) m."""
-    better = refine(hand, start, landmarks_px, camera, sigma, fingertips)
+    better = refine(hand, start, joints, landmarks_px, camera, sigma, fingertips)
     vertices, root = _unturned(hand, better.fingers, better.betas)
     vertices = better.moved(vertices, root)
-    joints = regressed(hand.joint_regressor_21(tips), vertices)
-    return better, jnp.concatenate([joints, vertices], 1)
+    found = regressed(hand.joint_regressor_21(tips), vertices)
+    return better, jnp.concatenate([found, vertices], 1)
 
 
 def _of_rows(chosen: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

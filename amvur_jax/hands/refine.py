@@ -18,11 +18,11 @@ from mano_jax.limits import POSE_HIGH, POSE_LOW
 from mano_jax.rotations import rotation_matrix
 from mano_jax.skeleton import Skeleton, skeleton
 
-STEPS = 6
+STEPS = 7
 LEAST = 4  # landmarks, below which a hand is left as it is
 # What each residual is a standard deviation of. Chosen on the photographs and the synthetic frames of
 # docs/weights.md: nearer to the landmarks costs millimetres, for they are off themselves.
-_LANDMARK = 0.008  # of the hand's longer side in the picture
+_LANDMARK = 0.0065  # of the hand's longer side in the picture
 _FAR_OFF = 2.0  # deviations from which on a landmark counts by its distance, not the square of it
 _BEND = 0.05  # of a finger's own range of motion, and
 _BEND_LEAST = 0.01  # rad
@@ -67,6 +67,7 @@ class Seen(NamedTuple):
 def refine(
     hand: HandModel,
     start: Posed,
+    joints: jax.Array,
     landmarks_px: jax.Array,
     camera: jax.Array,
     sigma: jax.Array,
@@ -79,6 +80,8 @@ def refine(
     Args:
       hand: right hand model.
       start: B hands, the network's.
+      joints: (B,21,3) m, their joints as the network regresses them from the mesh, which lie a millimetre
+        beside the skeleton's: these are to be seen at the landmarks.
       landmarks_px: (B,21,2) px, the model's order; NaN where there is none.
       camera: (4,) fx, cx, fy, cy px.
       sigma: (B,21) m, of the network's joints, a coordinate, relative to the wrist.
@@ -92,11 +95,11 @@ def refine(
     high = jnp.where(there[..., None], xy, -jnp.inf).max(1)
     span = jnp.where(enough, (high - low).max(-1), 1.0)
 
-    def one(start: Posed, seen: Seen) -> Posed:
-        return _changed(start, _solve(bones, start, seen))
+    def one(start: Posed, joints: jax.Array, seen: Seen) -> Posed:
+        return _changed(start, _solve(bones, start, joints, seen))
 
     cameras = jnp.broadcast_to(camera, (len(xy), 4))
-    better = jax.vmap(one)(start, Seen(xy, there * 1.0, span, cameras, sigma))
+    better = jax.vmap(one)(start, joints, Seen(xy, there * 1.0, span, cameras, sigma))
 
     def either(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.where(enough.reshape(-1, *[1] * (a.ndim - 1)), a, b)
@@ -122,16 +125,17 @@ def _joints(bones: Skeleton, posed: Posed) -> jax.Array:
     return posed.moved(joints, joints[0])
 
 
-def _solve(bones: Skeleton, start: Posed, seen: Seen) -> jax.Array:
+def _solve(bones: Skeleton, start: Posed, regressed: jax.Array, seen: Seen) -> jax.Array:
     """The change (61,) of one hand that makes the sum of squared residuals least, or none."""
     before = _joints(bones, start)
-    before = before - before[:1]
+    beside, before = regressed - before, before - before[:1]
     freedom = _BEND_LEAST + _BEND * (POSE_HIGH - POSE_LOW)[1:]
 
     def residuals(change: jax.Array) -> jax.Array:
         posed = _changed(start, change)
         joints = _joints(bones, posed)
-        at = joints[:, :2] / joints[:, 2:] * seen.camera[::2] + seen.camera[1::2]
+        shown = joints + (beside[:, None] * rotation_matrix(change[:3])).sum(-1)
+        at = shown[:, :2] / shown[:, 2:] * seen.camera[::2] + seen.camera[1::2]
         off = (at - seen.xy) * seen.weight[:, None] / (_LANDMARK * seen.span)
         far = (off**2).sum(-1, keepdims=True) / _FAR_OFF**2
         off = off * jnp.sqrt(2 / (1 + jnp.sqrt(1 + far)))  # squared, it is the pseudo-Huber loss

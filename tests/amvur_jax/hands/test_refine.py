@@ -66,7 +66,8 @@ def seen(joints):
 
 
 def moved(hand, start, landmarks):
-    return refine(hand, start, landmarks.astype(np.float32), CAMERA, SIGMA, "ho3d")
+    joints = joints_of(hand, start).astype(np.float32)
+    return refine(hand, start, joints, landmarks.astype(np.float32), CAMERA, SIGMA, "ho3d")
 
 
 def off_px(hand, found, landmarks):
@@ -90,6 +91,23 @@ def test_a_hand_goes_where_its_landmarks_are_and_nearer_to_the_truth(hand, truth
 def test_a_hand_that_is_where_it_is_seen_stays(hand, truth):
     found = moved(hand, truth, seen(joints_of(hand, truth)))
     np.testing.assert_allclose(joints_of(hand, found), joints_of(hand, truth), atol=5e-5)
+
+
+def test_joints_that_lie_beside_the_skeletons_are_those_that_are_seen(hand, truth):
+    """The truth, but for a turn by 0.1 rad, its joints all 3 mm beside the skeleton's along its palm."""
+    turn = Rotation.from_rotvec([0.0, 0.0, 0.1]).as_matrix()
+    off = posed(turn @ truth.wrist, *truth[1:])
+    beside = 0.003 * np.array([0.0, 1.0, 0.0])
+
+    def regressed(found):
+        return joints_of(hand, found) + np.einsum("bij,j->bi", found.wrist, beside)[:, None]
+
+    landmarks = seen(regressed(truth))
+    given = regressed(off).astype(np.float32), landmarks.astype(np.float32)
+    found = refine(hand, off, *given, CAMERA, SIGMA, "ho3d")
+    miss = np.linalg.norm(seen(regressed(found)) - landmarks, axis=-1).mean()
+    skeletons = np.linalg.norm(seen(joints_of(hand, found)) - landmarks, axis=-1).mean()
+    assert miss < 0.3 < skeletons
 
 
 def test_without_landmarks_it_stays_and_with_some_it_follows_those(hand, truth, start):
@@ -142,7 +160,7 @@ def test_it_is_scipys_answer_to_the_same_question(hand, truth, start):
             fingers, betas = one.fingers[0] + x[3:48].reshape(15, 3), one.betas[0] + x[48:58]
             shift = one.translation[0] + x[58:]
             joints = joints_of(hand, Posed(wrist[None], fingers[None], betas[None], shift[None]))[0]
-            off = np.linalg.norm(seen(joints) - landmarks[i], axis=-1) / (0.008 * span)
+            off = np.linalg.norm(seen(joints) - landmarks[i], axis=-1) / (0.0065 * span)
             huber = 2.0 * np.sqrt(2 * (np.sqrt(1 + (off / 2.0) ** 2) - 1))
             relative = ((joints - joints[0]) - (before - before[0]))[1:] / 0.015
             out = np.maximum(fingers - POSE_HIGH[1:], 0) + np.maximum(POSE_LOW[1:] - fingers, 0)
@@ -172,10 +190,11 @@ def test_one_hand_is_moved_as_many_are(hand, truth, start):
     alone = refine(
         hand,
         jax.tree.map(lambda x: x[2:3], start),
+        joints_of(hand, start)[2:3].astype(np.float32),
         landmarks[2:3].astype(np.float32),
         CAMERA,
         jnp.asarray(SIGMA[2:3]),
         "ho3d",
     )
     for a, b in zip(alone, many):
-        np.testing.assert_allclose(a[0], b[2], atol=2e-4)
+        np.testing.assert_allclose(a[0], b[2], atol=2e-3)
