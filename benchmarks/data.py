@@ -57,6 +57,9 @@ class _Repeated:
 
     def __init__(self, dataset):
         self._dataset = dataset
+        for name in ("layout", "reach", "left_out", "endless", "split", "names"):
+            if hasattr(dataset, name):
+                setattr(self, name, getattr(dataset, name))
 
     def __len__(self):
         return FRAMES
