@@ -263,7 +263,8 @@ class Reconstructor:
                     translation=posed.translation[i],
                     joints_sigma_mm=answer.joints_sigma_mm[i],
                     vertices_sigma_mm=answer.vertices_sigma_mm[i],
-                    sigma_calibrated=self.predictor.temperature is not None,
+                    sigma_calibrated=self.predictor.temperature is not None
+                    and not np.isfinite(hand.joints_px).any(),
                     colors=colors.off_picture(image, vertices_cam, self.faces, K)
                     if painted is None
                     else painted[i],

@@ -1,5 +1,7 @@
 """Photographs to hands with a tiny network of random parameters: laws that hold whatever it has learnt."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -133,6 +135,13 @@ def test_joints_are_seen_where_it_is_said(hands):
         assert hand.focal_source == "given" and not hand.sigma_calibrated
         assert np.isnan(hand.landmarks_px).all() and hand.score == 1
         np.testing.assert_array_equal(hand.box, box)
+
+
+def test_sigma_is_calibrated_for_what_is_read_off_the_picture_alone(predictor):
+    fitted = dataclasses.replace(predictor, temperature=4.0)
+    (read,) = Reconstructor(fitted, None)(IMAGE, 70, BOXES[:1])
+    (given,) = Reconstructor(fitted, OneHand("right"))(IMAGE, 70)
+    assert read.sigma_calibrated and not given.sigma_calibrated
 
 
 def test_a_longer_focal_length_puts_it_farther_and_leaves_its_shape(predictor, hands):
