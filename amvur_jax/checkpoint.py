@@ -24,6 +24,7 @@ from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_json
 
 CALIBRATION = "calibration.json"
+TEMPERATURES = ("temperature", "temperature_given")  # of joints that are the map's, or a detector's
 
 # Orbax tells each read-only folder, each item it does not restore: nothing a user can act on.
 logging.getLogger("absl").addFilter(
@@ -318,14 +319,13 @@ def _restore_training(folder: pathlib.Path, step: int, shapes: dict) -> dict:
 
 
 def write_calibration(path: str | pathlib.Path, values: Mapping[str, float]) -> None:
-    """Write the calibration of a checkpoint, a dictionary with "temperature", beside its parameters."""
+    """Write some of a checkpoint's calibration beside its parameters: TEMPERATURES, of how many samples."""
     folder, step = find(path)
-    file = _place(folder, step) / CALIBRATION
-    write_json(file, values)
+    write_json(_place(folder, step) / CALIBRATION, {**read_calibration(path), **values})
 
 
-def read_calibration(path: str | pathlib.Path) -> dict[str, float] | None:
-    """The calibration of a checkpoint, or None where it has none.
+def read_calibration(path: str | pathlib.Path) -> dict[str, float]:
+    """The calibration of a checkpoint, empty where it has none.
 
     Raises:
       UserError: no checkpoint, or a damaged calibration.
@@ -333,14 +333,15 @@ def read_calibration(path: str | pathlib.Path) -> dict[str, float] | None:
     folder, step = find(path)
     file = _place(folder, step) / CALIBRATION
     if not file.exists():
-        return None
+        return {}
     try:
         values = json.loads(file.read_text())
-        if not 0 < values["temperature"] < float("inf"):
+        found = [values[name] for name in TEMPERATURES if name in values]
+        if not found or not all(0 < value < float("inf") for value in found):
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"{file}: holds no temperature; write it again with scripts/evaluate.py --calibrate"
+            f"{file}: holds no temperature; delete it, and write it with scripts/evaluate.py --calibrate"
         ) from error
     return values
 

@@ -19,6 +19,7 @@ from amvur_jax.data.frame import Dataset, project
 from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.views import Share
+from amvur_jax.detect.crops import joints_of
 from amvur_jax.errors import UserError
 from amvur_jax.files.lock import locked
 from amvur_jax.files.whole import write_json
@@ -29,25 +30,38 @@ from amvur_jax.scoring import report, uncertainty
 from amvur_jax.scoring.tables import Scored, score
 
 if TYPE_CHECKING:
+    from amvur_jax.detect.detector import Detector
     from amvur_jax.inference import Predictor
 
 REPORT_SIZE = 224  # 2D errors are given in pixels of the published crop at this side
 
 
 def predictions(
-    predictor: Predictor, dataset: Dataset, batch_size: int, workers: int = 0
+    predictor: Predictor,
+    dataset: Dataset,
+    batch_size: int,
+    workers: int = 0,
+    detector: Detector | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield a dictionary of arrays a batch, in the data set's order, with a progress bar.
 
+    detector: whose joints the network is given, or None for those that it reads off the picture.
     The fields of amvur_jax.predictions.spool.RECORD; log-variances are those of `predictor.sigma`.
     """
     predictor = predictor.on_all_devices()
     devices = jax.local_device_count()
     batch_size = -(-batch_size // devices) * devices
+    start = 0
     batches = evaluation_batches(dataset, predictor.size, batch_size, workers, predictor.crop_scale)
     with tqdm(total=len(dataset), unit="image", desc="evaluate", dynamic_ncols=True) as progress:
         for batch in batches:
-            outputs = predictor(batch["image"], paint=0)
+            given = {}
+            if detector is not None:
+                # the copies that fill the last batch are of its last frame
+                places = np.minimum(np.arange(len(batch["crop"])) + start, len(dataset) - 1)
+                given = joints_of(detector, dataset, places, batch["crop"])._asdict()
+            start += len(batch["crop"])
+            outputs = predictor(batch["image"], 0, **given)
             answer, sigma = predictor.answer(outputs), predictor.sigma(outputs)
             arrays = jax.device_get(
                 {
@@ -78,6 +92,7 @@ def evaluate(
     data_root: str | None = None,
     batch_size: int = 32,
     calibrate: str | pathlib.Path | None = None,
+    detector: Detector | None = None,
 ) -> dict[str, Any] | None:
     """Write output/pred.zip and, where ground truth is there, the scores and report.html.
 
@@ -91,6 +106,8 @@ def evaluate(
       data_root: the data set; None for the one in the checkpoint's config.
       batch_size: images at a time.
       calibrate: path of the checkpoint that the fitted temperature is stored with, or None.
+      detector: whose joints the network is given, or None for those that it reads off the picture; each has
+        a temperature of its own.
     Returns:
       The scores; None without ground truth, and on all processes but the first.
     Raises:
@@ -111,7 +128,7 @@ def evaluate(
         with PartWriter(output, process, processes) as writer:
             share = Share(dataset, process, processes)
             for batch in predictions(
-                predictor, share, batch_size, predictor.config["data"]["workers"]
+                predictor, share, batch_size, predictor.config["data"]["workers"], detector
             ):
                 writer.add(batch)
         if processes > 1:
@@ -125,12 +142,13 @@ def evaluate(
                 for warning in incomplete(dataset):
                     logging.warning("%s", warning)
                 return None
-            temperature = None if calibrate else predictor.temperature
+            of_joints = "temperature" if detector is None else "temperature_given"
+            temperature = None if calibrate else getattr(predictor, of_joints)
             found = score_records(
                 records, dataset, layout, predictor.size, temperature, predictor.crop_scale
             )
             if calibrate:
-                store_temperature(found.sigma, calibrate)
+                store_temperature(found.sigma, calibrate, of_joints)
             write_scores(found.scored, output)
             write_json(output / "scores.json", found.summary)
             report.write(predictor, dataset, root, records, found, output / "report.html")
@@ -241,7 +259,9 @@ def error_2d_px(record: np.void, joints_cam: np.ndarray, size: int) -> float:
     return REPORT_SIZE * np.linalg.norm(record["joints_2d"] - target, axis=-1).mean()
 
 
-def store_temperature(sigma: Mapping[str, Any], path: str | pathlib.Path) -> None:
-    """Store a fitted temperature with the checkpoint that it is for."""
-    kept = ("temperature", "calibration_samples")
-    checkpoint.write_calibration(path, {name: sigma[name] for name in kept})
+def store_temperature(sigma: Mapping[str, Any], path: str | pathlib.Path, name: str) -> None:
+    """Store a fitted temperature, one of checkpoint.TEMPERATURES, with the checkpoint that it is for."""
+    samples = name.replace("temperature", "calibration_samples")
+    checkpoint.write_calibration(
+        path, {name: sigma["temperature"], samples: sigma["calibration_samples"]}
+    )

@@ -20,8 +20,10 @@ from amvur_jax.models import cameras
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 from amvur_jax.models.outputs import Estimate, Outputs, Texture
-from amvur_jax.models.pose_head import Keypoints
+from amvur_jax.models.pose_head import Keypoints, confidence
 from amvur_jax.runtime.devices import make_mesh, over_batch, replicated
+
+OFF = 0.03  # how far a detector's joints are off, of the hand's longer side, where nobody says
 
 
 class View(NamedTuple):
@@ -68,8 +70,9 @@ def _run(
 class Predictor:
     """A network with its state, its hand model and the config that they come from.
 
-    temperature: what the variances are multiplied with, None where none was fitted. devices: those
-    that share each batch, or None for the default one. published_sigma: leave the spread head out.
+    temperature: what the variances are multiplied with, None where none was fitted; temperature_given: the
+    same where a detector gives the joints. devices: those that share each batch, or None for the default
+    one. published_sigma: leave the spread head out.
     """
 
     network: Network
@@ -77,6 +80,7 @@ class Predictor:
     state: dict
     config: dict
     temperature: float | None = None
+    temperature_given: float | None = None
     devices: jax.sharding.Mesh | None = None
     published_sigma: bool = False
 
@@ -96,6 +100,7 @@ class Predictor:
         paint: int | None = None,
         joints: np.ndarray | None = None,
         depth: np.ndarray | None = None,
+        off: np.ndarray | None = None,
     ) -> Outputs:
         """All outputs for crops; jit-compiled once for each B.
 
@@ -105,11 +110,12 @@ class Predictor:
           joints: (B,21,2) a detector's joints, px of the crop, the model's order, NaN where there is none; of
             a sample that has none at all, and with None, the network's own are taken.
           depth: (B,21) how far they lie behind the wrist, px of the crop, NaN or None for unknown.
+          off: (B,) how far the joints of each hand may be off, of its longer side; None for OFF.
         Raises:
           ValueError: the arrays are of other shapes, or the network takes no joints, or it has none of its
             own and some sample comes without.
         """
-        images, keypoints, given = self._arrays(images, joints, depth)
+        images, keypoints, given = self._arrays(images, joints, depth, off)
         return _run(self.network, self.state, self.hand, images, paint, keypoints, given)
 
     def answered(
@@ -118,9 +124,10 @@ class Predictor:
         paint: int | None = None,
         joints: np.ndarray | None = None,
         depth: np.ndarray | None = None,
+        off: np.ndarray | None = None,
     ) -> Answered:
         """The answer alone of what `__call__` gives, as one program: what it has no need of is left out."""
-        arrays = self._arrays(images, joints, depth)
+        arrays = self._arrays(images, joints, depth, off)
         return self._answered(self.state, self.hand, arrays, paint)
 
     @functools.cached_property
@@ -141,14 +148,19 @@ class Predictor:
         images: np.ndarray | jax.Array,
         joints: np.ndarray | None,
         depth: np.ndarray | None,
+        off: np.ndarray | None,
     ) -> tuple[Any, Keypoints | None, Any]:
         """Checked crops, and what `_given` makes of their joints, on the devices."""
         self._check(images)
-        arrays = (images, *self._given(len(images), joints, depth))
+        arrays = (images, *self._given(len(images), joints, depth, off))
         return jax.device_put(arrays, None if self.devices is None else over_batch(self.devices))
 
     def _given(
-        self, count: int, joints: np.ndarray | None, depth: np.ndarray | None
+        self,
+        count: int,
+        joints: np.ndarray | None,
+        depth: np.ndarray | None,
+        off: np.ndarray | None,
     ) -> tuple[Keypoints | None, np.ndarray | None]:
         """The Keypoints of a detector's joints, and which samples have any, (B,) 0 or 1."""
         source = self.network.config.keypoints
@@ -163,6 +175,9 @@ class Predictor:
         depth = np.full((count, 21), np.nan) if depth is None else depth
         if depth.shape != (count, 21):
             raise ValueError(f"depth is ({count}, 21), not {depth.shape}")
+        off = np.full(count, OFF) if off is None else off
+        if off.shape != (count,):
+            raise ValueError(f"off is ({count},), not {off.shape}")
         there = np.isfinite(joints).all(-1)
         missing = np.flatnonzero(~there.any(-1))
         if len(missing) and source == "given":
@@ -171,7 +186,8 @@ class Predictor:
             )
         xy = np.where(there[..., None], joints, 0) / self.size
         known = there & np.isfinite(depth)
-        arrays = (xy, np.where(known, depth, 0) / self.size, there, known)
+        sure = confidence(off)[:, None]
+        arrays = (xy, np.where(known, depth, 0) / self.size, there * sure, known * sure)
         keypoints = jax.tree.map(np.float32, Keypoints(*arrays))  # type: ignore[arg-type]  # yet of numpy
         return keypoints, there.any(-1).astype(np.float32)
 
@@ -254,11 +270,11 @@ def load(path: str | pathlib.Path = weights.NAME, hand_path: str | None = None) 
     shapes = network.shapes
     if file is not None and stored is not None:
         state = weights.fitted(file, stored.state, shapes)
-        return Predictor(network, hand, state, config, stored.temperature)
+        return Predictor(network, hand, state, config, stored.temperature, stored.temperature_given)
     state = checkpoint.restore_model(path, shapes, averaged=True)
     calibration = checkpoint.read_calibration(path)
-    temperature = None if calibration is None else calibration["temperature"]
-    return Predictor(network, hand, state, config, temperature)
+    own, given = (calibration.get(name) for name in checkpoint.TEMPERATURES)
+    return Predictor(network, hand, state, config, own, given)
 
 
 def untrained(config: dict[str, Any]) -> Predictor:

@@ -29,11 +29,15 @@ _LARGEST = 2**31
 
 
 class Weights(NamedTuple):
-    """state {"params", "batch_stats"} of float32 arrays; its config; the sigmas' temperature, or None."""
+    """state {"params", "batch_stats"} of float32 arrays; its config; the sigmas' temperatures, or None.
+
+    temperature_given: that of joints that a detector gives.
+    """
 
     state: dict[str, Any]
     config: dict[str, Any]
     temperature: float | None
+    temperature_given: float | None
 
 
 def file_of(path: str | Path) -> Path | None:
@@ -44,7 +48,7 @@ def file_of(path: str | Path) -> Path | None:
 
 
 def write_weights(path: str | Path, predictor: Predictor) -> None:
-    """Write a Predictor's parameters, config and temperature, numbers in 16 bits.
+    """Write a Predictor's parameters, config and temperatures, numbers in 16 bits.
 
     Raises:
       UserError: a number is beyond 16 bits, or the file cannot be written.
@@ -57,7 +61,11 @@ def write_weights(path: str | Path, predictor: Predictor) -> None:
             raise UserError(f"{path}: {name} has numbers that are not finite in 16 bits")
         arrays[name] = half
     config = predictor.config | {"init_from": ""}  # a path of the machine that trained it
-    about = {"config": config, "temperature": predictor.temperature}
+    temperatures = {
+        "temperature": predictor.temperature,
+        "temperature_given": predictor.temperature_given,
+    }
+    about = {"config": config, **temperatures}
     arrays[_ABOUT] = np.array(json.dumps(about))
     with explained(path), writing(Path(path)) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # names are not its flags
@@ -77,10 +85,13 @@ def read_weights(path: str | Path) -> Weights:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop(_ABOUT)))
-        config, temperature = about["config"], about["temperature"]
+        config = about["config"]
         if not isinstance(config, dict):
             raise ValueError("its config is no dictionary")
-        temperature = None if temperature is None else float(temperature)
+        temperatures = [
+            None if value is None else float(value)
+            for value in (about["temperature"], about.get("temperature_given"))
+        ]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error}); {remedy}") from error
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
@@ -95,7 +106,7 @@ def read_weights(path: str | Path) -> Weights:
             place = place.setdefault(_key(folder), {})
         # jnp.asarray would compile something for each shape.
         place[_key(last)] = jax.device_put(array.astype(np.float32))
-    return Weights(state, config, temperature)
+    return Weights(state, config, *temperatures)
 
 
 def fitted(

@@ -16,8 +16,9 @@ from amvur_jax.data.frame import project
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.views import Subset
+from amvur_jax.detect.crops import joints_of
 from amvur_jax.detect.detector import Detector
-from amvur_jax.detect.tips import finger_ends, landmark_tips
+from amvur_jax.detect.tips import landmark_tips
 from amvur_jax.errors import UserError
 from amvur_jax.hands.reconstruct import Box, Reconstructor
 from amvur_jax.scoring.metrics import procrustes
@@ -41,7 +42,7 @@ def on_photos(predictor, dataset, count):
     dataset, samples, frames = _cropped(predictor, dataset, count)
     truth = np.stack([s["joints_2d"] for s in samples]) * predictor.size
     sources = np.array([name.split("_")[0] for name in dataset.names])
-    given = {"map": {}, "detector": _detected(samples, frames)}
+    given = {"map": {}, "detector": _detected(dataset, samples)}
     for case, joints in given.items():
         yield from _photo_rows(case, _answers(predictor, samples, joints)[1], truth, sources)
     for case, hands in _predicted(predictor, frames).items():
@@ -72,7 +73,7 @@ def on_truth(predictor, dataset, count):
     near_depth = depth * unsure + rng.normal(0, 0.02 * predictor.size, depth.shape)
     given = {
         "map": {},
-        "detector": _detected(samples, frames),
+        "detector": _detected(dataset, samples),
         "truth with noise": near,
         "truth with noise, and depths": near | {"depth": near_depth},
     }
@@ -115,15 +116,10 @@ def _cropped(predictor, dataset, count):
     return dataset, [make_sample(f, predictor.size, crop_scale=scale) for f in frames], frames
 
 
-def _detected(samples, frames):
-    """The detector's joints (N,21,2) and depths (N,21) of the hands in given boxes, px of the crops."""
-    detector, joints, depths = Detector(), [], []
-    for sample, frame in zip(samples, frames):
-        found, A = detector.landmarks(frame.image, frame.box, frame.side), sample["crop"]
-        joints.append(finger_ends(found.joints_px) @ A[:2, :2].T + A[:2, 2])
-        depth = finger_ends(found.depth[:, None])[:, 0]
-        depths.append(depth * np.sqrt(abs(np.linalg.det(A[:2, :2]))))
-    return {"joints": np.stack(joints), "depth": np.stack(depths)}
+def _detected(dataset, samples):
+    """The arrays of `Given` of the detector's joints of the hands in given boxes."""
+    crops = np.stack([s["crop"] for s in samples])
+    return joints_of(Detector(), dataset, range(len(samples)), crops)._asdict()
 
 
 def _predicted(predictor, frames, focal=False):

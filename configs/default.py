@@ -114,6 +114,7 @@ def get_config() -> ConfigDict:
     c.loss.photometric_from = 0.5  # share of the steps after which it is used
     c.loss.photometric_samples = placeholder(int)  # samples of a batch that are rendered; None: all
     c.loss.keypoint_map = 0.0  # weight of the 2D joints read off the feature map
+    c.loss.heat = 0.0  # weight of their heat, that it lies where the joint is
     c.loss.pose = 0.0  # weight of the residual pose head's own terms
     # Weak mode: 3D labels, where there are any, train that head, the map's depth and the spread head.
     c.loss.use_3d = False
@@ -132,6 +133,7 @@ def get_config() -> ConfigDict:
     c.train.batch_size = 64  # published: 16 on each of 4 GPUs
     c.train.steps = 41_271  # 40 epochs of 66,034 frames
     c.train.learning_rate = 5e-5
+    c.train.optimizer = "adam"  # published; or "muon" for the kernels of backbone and keypoint head
     c.train.schedule = "step"  # a tenth from half of the steps on; or "cosine" to zero
     c.train.warmup_steps = 0
     c.train.clip_norm = 0.0  # gradients are scaled down to this norm; 0: as they are
@@ -207,6 +209,7 @@ LIMITS = {
     "loss.photometric_from": (0, 1),
     "loss.photometric_samples": (0, _ANY),
     "loss.keypoint_map": (0, _ANY),
+    "loss.heat": (0, _ANY),
     "loss.pose": (0, _ANY),
     "loss.coefficients": (0, _ANY),
     "loss.nll": (0, _ANY),
@@ -216,6 +219,7 @@ LIMITS = {
     "train.batch_size": (1, _ANY),
     "train.steps": (1, _ANY),
     "train.learning_rate": (0, _ANY),
+    "train.optimizer": ("adam", "muon"),
     "train.schedule": ("step", "cosine"),
     "train.warmup_steps": (0, _ANY),
     "train.clip_norm": (0, _ANY),
@@ -290,6 +294,11 @@ AGREEMENTS = (
     (
         "loss.keypoint_map",
         lambda c: not c.loss.keypoint_map or c.model.keypoint_head,
+        "it trains the keypoint head: set config.model.keypoint_head=True",
+    ),
+    (
+        "loss.heat",
+        lambda c: not c.loss.heat or c.model.keypoint_head,
         "it trains the keypoint head: set config.model.keypoint_head=True",
     ),
     (

@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     c.loss.pose = 1.0
     c.loss.use_3d = True
     c.loss.keypoint_map = 4.0
+    c.loss.heat = 0.3
     c.loss.kl = 0.0
     c.loss.tsa_pose = 0.002
     c.loss.photometric = 0.0

@@ -7,7 +7,8 @@
 pred.zip is in the official format of the data set's challenge (HO-3D v2, v3 or FreiHAND). With ground truth:
 the official scores.txt, scores.json with tables, pck.png, and report.html, one page with all of it.
 --calibrate fits a temperature to the predicted variances and stores it with the checkpoint, so that
-scripts/predict.py can say how many millimetres it may be off.
+scripts/predict.py can say how many millimetres it may be off. --joints=detector gives the network the
+detector's joints, as predict.py does; they have a temperature of their own.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import jax
 from absl import flags
 
 from amvur_jax import evaluate, inference, weights
+from amvur_jax.detect.detector import Detector
 from amvur_jax.errors import UserError
 from amvur_jax.runtime import cli, shared_flags
 
@@ -30,6 +32,12 @@ _HAND = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for pred.zip, the scores and the report.")
 _DATA_ROOT = flags.DEFINE_string("data_root", None, "Data set; default: the checkpoint's own.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound=1)
+_JOINTS = flags.DEFINE_enum(
+    "joints",
+    None,
+    ["map", "detector"],
+    "Whose 2D joints the pose is made of; default: what it can.",
+)
 _CALIBRATE = flags.DEFINE_bool(
     "calibrate", False, "Fit a temperature to the variances and store it with the checkpoint."
 )
@@ -59,8 +67,15 @@ def main() -> None:
     if _CALIBRATE.value and _PUBLISHED_SIGMA.value:
         raise UserError("--calibrate: the temperature is the head's; leave --published_sigma out")
     calibrate = _CHECKPOINT.value if _CALIBRATE.value else None
+    takes = predictor.network.config.keypoints  # "map", "given" or "either"
+    joints = _JOINTS.value or ("detector" if takes == "given" else "map")
+    if {"map": "given", "detector": "map"}[joints] == takes:
+        raise UserError(
+            f"--joints={joints}: this network's are config.model.keypoints='{takes}'; leave the flag out"
+        )
+    detector = Detector() if joints == "detector" else None
     scores = evaluate.evaluate(
-        predictor, _OUTPUT.value, _DATA_ROOT.value, _BATCH_SIZE.value, calibrate
+        predictor, _OUTPUT.value, _DATA_ROOT.value, _BATCH_SIZE.value, calibrate, detector
     )
     if jax.process_index():
         return  # the first process tells

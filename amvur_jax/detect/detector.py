@@ -42,6 +42,14 @@ _DEPTH = 4.0
 _SAME_HAND = 0.35
 
 
+def expected_error(score: ArrayLike) -> np.ndarray:
+    """How far off the joints of a hand of this score are on the mean, of the hand's longer side.
+
+    As seen on 500 hard synthetic frames (docs/detector.md): 0.04 at a score of 0.995, 0.3 at 0.15.
+    """
+    return 0.04 + 0.3 * (1 - np.asarray(score))
+
+
 class DetectedHand(NamedTuple):
     """A hand of a picture. Coordinates: the centre of the first pixel is at (0.5, 0.5).
 

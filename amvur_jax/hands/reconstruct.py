@@ -14,7 +14,7 @@ import numpy as np
 from amvur_jax import inference
 from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
 from amvur_jax.data.frame import project
-from amvur_jax.detect.detector import DetectedHand, Detector, Side
+from amvur_jax.detect.detector import DetectedHand, Detector, Side, expected_error
 from amvur_jax.detect.tips import finger_ends
 from amvur_jax.errors import UserError
 from amvur_jax.hands import colors, place
@@ -192,6 +192,16 @@ class Reconstructor:
         return Found(hand.side, hand.score, box, *square, hand.joints_px, hand.depth)
 
     @property
+    def _temperatures(self) -> tuple[float | None, float | None]:
+        """Of joints that the network reads itself, and of those that it is given."""
+        return self.predictor.temperature, self.predictor.temperature_given
+
+    def _was_given(self, joints: np.ndarray) -> np.ndarray:
+        """(B,) 0 or 1, the hands whose joints (B,21,2), NaN for none, the network is given."""
+        given = np.isfinite(joints).all(-1).any(-1)
+        return (given & (self.predictor.network.config.keypoints != "map")).astype(int)
+
+    @property
     def _needs_landmarks(self) -> bool:
         return self.predictor.network.config.keypoints == "given"
 
@@ -228,7 +238,9 @@ class Reconstructor:
         joints = scale[:, None, None] * landmarks + maps[:, None, :2, 2]
         depth = finger_ends(np.stack([hand.depth for hand in found])[..., None])[..., 0]
         depth = scale[:, None] * depth
-        answer = self._answer(crops[order], joints[order], depth[order])
+        off = expected_error(np.array([hand.score for hand in found]))
+        was_given = self._was_given(landmarks)
+        answer = self._answer(crops[order], joints[order], depth[order], off[order])
         points = place.into_picture(answer.points, answer.K, maps[order], size, K, landmarks[order])
         posed = self._posed(answer, points[:, 21:])
         chosen = (np.isfinite(landmarks[order]).all(-1).sum(-1) >= LEAST) & self._refines
@@ -263,8 +275,7 @@ class Reconstructor:
                     translation=posed.translation[i],
                     joints_sigma_mm=answer.joints_sigma_mm[i],
                     vertices_sigma_mm=answer.vertices_sigma_mm[i],
-                    sigma_calibrated=self.predictor.temperature is not None
-                    and not np.isfinite(hand.joints_px).any(),
+                    sigma_calibrated=self._temperatures[was_given[i]] is not None,
                     colors=colors.off_picture(image, vertices_cam, self.faces, K)
                     if painted is None
                     else painted[i],
@@ -272,8 +283,13 @@ class Reconstructor:
             )
         return hands
 
-    def _answer(self, crops: np.ndarray, joints: np.ndarray, depth: np.ndarray) -> Answer:
-        """The network's Answer for crops (B,S,S,3) and landmarks (B,21,2), (B,21) px of them, NaN: none."""
+    def _answer(
+        self, crops: np.ndarray, joints: np.ndarray, depth: np.ndarray, off: np.ndarray
+    ) -> Answer:
+        """The network's Answer for crops (B,S,S,3) and landmarks (B,21,2), (B,21) px of them, NaN: none.
+
+        off (B,): how far the landmarks may be off, of the hand's longer side.
+        """
         predictor = self.predictor
         takes = predictor.network.config.keypoints != "map" and np.isfinite(joints).any()
         # Colours that no loss has trained are none.
@@ -283,15 +299,19 @@ class Reconstructor:
             paint=None if trained else 0,
             joints=joints if takes else None,
             depth=depth if takes else None,
+            off=off if takes else None,
         )
         view, sigma, fingers, betas, texture = jax.device_get(answered)
-        config, temperature = predictor.network.config, predictor.temperature or 1.0
+        config = predictor.network.config
+        temperature = np.array(
+            [self._temperatures[i] or 1.0 for i in self._was_given(joints)], np.float64
+        )
         shaped = config.predict_shape or config.pose_head == "residual"
         betas = np.asarray(betas, np.float64)
 
         def sigma_mm(log_var: np.ndarray) -> np.ndarray:
             variance = np.exp(np.asarray(log_var, np.float64)).mean(-1)
-            return 1000 * np.sqrt(temperature * variance)
+            return 1000 * np.sqrt(temperature[:, None] * variance)
 
         return Answer(
             points=np.concatenate([view.joints, view.vertices], 1).astype(np.float64),

@@ -177,12 +177,12 @@ class Amvur(nnx.Module):
         config = self.config
         encoder_key, texture_key = (None, None) if key is None else jax.random.split(key)
         g, maps = self.backbone(image.astype(config.dtype), train, remat)
-        joints_2d_map, depth_map, blur = None, None, None
+        heat, joints_2d_map, depth_map, blur = None, None, None, None
         if config.keypoint_head:
             if isinstance(self.keypoints, DepthKeypointHead):
-                joints_2d_map, depth_map, blur = self.keypoints(maps, g)
+                heat, joints_2d_map, depth_map, blur = self.keypoints(maps, g)
             else:
-                joints_2d_map, feature = self.keypoints(maps[0])
+                heat, joints_2d_map, feature = self.keypoints(maps[0])
                 g = g + feature
         if config.detach:  # the map alone teaches the backbone
             g = jax.lax.stop_gradient(g)
@@ -194,7 +194,7 @@ class Amvur(nnx.Module):
         mean_part, log_var_part = jnp.split(heads.pose(g), 2, -1)
         turns, weak, cues = None, None, None
         if config.pose_head == "residual":
-            on_map = (joints_2d_map, depth_map)
+            on_map = (joints_2d_map, depth_map, blur)
             seen = taken(keypoints, given, on_map, config.map_depth)
             turns = self.lift(g, seen, skeletons, hand)
             if config.spread_cues:
@@ -251,6 +251,7 @@ class Amvur(nnx.Module):
             pose_coefficients=mean_part[:, :n],
             joints_2d_map=joints_2d_map,
             depth_map=depth_map,
+            heat=heat,
             turns=turns,
             spread=self.spread(g, hand, cues) if config.spread_head else None,
             texture=None,

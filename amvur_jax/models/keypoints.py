@@ -21,17 +21,23 @@ def expected(heat: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def blur(weights: jax.Array, size: tuple[int, int], joints: jax.Array) -> jax.Array:
-    """The standard deviation (B,J), of both coordinates together, of heat (B,H*W,J) about joints (B,J,2)."""
+    """How far joints (B,J,2) may be off by their heat (B,H*W,J): its standard deviation (B,J), crop's sides.
+
+    Of both coordinates together, less that of a joint whose place is known: a Gaussian one cell wide, as
+    `training.losses.heat_divergence` wants it.
+    """
     rows, columns = (((jnp.arange(n) + 0.5) / n) ** 2 for n in size)
     squares = (rows[:, None] + columns).ravel()
     second = jnp.einsum("bpj,p->bj", weights, squares, precision="highest")
-    return jnp.sqrt(jnp.maximum(second - (joints**2).sum(-1), 0.0) + 1e-8)
+    known = sum(1 / n**2 for n in size)
+    return jnp.sqrt(jnp.maximum(second - (joints**2).sum(-1) - known, 0.0) + 1e-4)
 
 
 class KeypointHead(nnx.Module):
     """Heat maps of the finest map -> joints in 2D -> a feature.
 
-    Not in the published network; from random weights it learns place and fingers sooner.
+    Not in the published network; from random weights it learns place and fingers sooner. The heat (B,H,W,21),
+    before its softmax, comes back too: `config.loss.heat` teaches it to lie at the joint, not only its mean.
     """
 
     def __init__(self, channels: int, features: int, *, hidden: int = 256, rngs: Rngs) -> None:
@@ -47,11 +53,12 @@ class KeypointHead(nnx.Module):
         self.hidden2 = linear(hidden, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
         self.out = linear(hidden, features, rngs=rngs)
 
-    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """features (B,H,W,C) -> joints (B,21,2) in [0,1] of the crop, feature (B,features)."""
-        _, joints = expected(self.heatmap(features.astype(jnp.float32)))
+    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """features (B,H,W,C) -> heat, joints (B,21,2) in [0,1] of the crop, feature (B,features)."""
+        heat = self.heatmap(features.astype(jnp.float32))
+        _, joints = expected(heat)
         x = jax.nn.relu(self.hidden1((joints.reshape(len(joints), -1) - 0.5) * 4))
-        return joints, self.out(jax.nn.relu(self.hidden2(x)))
+        return heat, joints, self.out(jax.nn.relu(self.hidden2(x)))
 
 
 class DepthKeypointHead(nnx.Module):
@@ -73,10 +80,11 @@ class DepthKeypointHead(nnx.Module):
 
     def __call__(
         self, maps: Sequence[jax.Array], g: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Maps (B,H,W,C), the finest first, g (B,features) -> joints (B,21,2) in [0,1], depth, blur (B,21).
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Maps (B,H,W,C), the finest first, g (B,features) -> heat, joints (B,21,2), depth and blur (B,21).
 
-        depth: behind the wrist, in crops' sides at its distance. blur: the heat's standard deviation, sides.
+        heat (B,H,W,21) before its softmax; joints in [0,1]; depth behind the wrist, in crops' sides at its
+        distance; blur: of `blur`.
         """
         finest = maps[0].shape[:3]
         total = self.whole(g)[:, None, None]
@@ -84,6 +92,7 @@ class DepthKeypointHead(nnx.Module):
             part = getattr(self, f"map{i}")(features.astype(jnp.float32))
             total = total + jax.image.resize(part, (*finest, part.shape[-1]), "bilinear")
         x = jax.nn.relu(total)
-        weights, joints = expected(self.heat(x))
+        heat = self.heat(x)
+        weights, joints = expected(heat)
         depth = jnp.sum(weights * self.depth(x).reshape(weights.shape), 1)
-        return joints, depth - depth[:, :1], blur(weights, (finest[1], finest[2]), joints)
+        return heat, joints, depth - depth[:, :1], blur(weights, (finest[1], finest[2]), joints)

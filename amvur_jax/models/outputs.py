@@ -41,9 +41,9 @@ class Outputs(NamedTuple):
 
     camera: Gaussian of (B,4), or (B,3) with the weak-perspective camera. tsa_poses (B,16,3).
     jv_log_var (B,21+V,3). betas and pose_coefficients of the mean. joints_2d_map: (B,21,2) in [0,1]
-    read off the feature map, and their depth_map (B,21), or None. turns: what the residual pose head
-    answered, or None with the published one. spread: None without the head. texture: None where it was not
-    asked for.
+    read off the feature map, their depth_map (B,21) and heat (B,H,W,21), or None. turns: what the residual
+    pose head answered, or None with the published one. spread: None without the head. texture: None where it
+    was not asked for.
     """
 
     camera: Gaussian | jax.Array
@@ -57,6 +57,7 @@ class Outputs(NamedTuple):
     spread: Spread | None
     texture: Texture | None
     depth_map: jax.Array | None = None
+    heat: jax.Array | None = None
     turns: Turns | None = None
 
     def answer(self, mode: str) -> Estimate:

@@ -9,10 +9,11 @@ camera is no guess: it is the one from which the joints are seen where they are.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from amvur_jax.models.cameras import project_sides, relative_depth
@@ -20,6 +21,8 @@ from amvur_jax.models.layers import Rngs, layer_norm, linear
 from mano_jax.skeleton import Skeleton
 
 TURNS = 3  # how often the head answers, each time better
+Number = TypeVar("Number", jax.Array, np.ndarray)
+_HALF = 0.05  # crops' sides that joints are off of which there is half a confidence
 
 
 class Keypoints(NamedTuple):
@@ -28,14 +31,19 @@ class Keypoints(NamedTuple):
     Attributes:
       xy: (B,21,2) in [0,1] of the crop.
       depth: (B,21) behind the wrist, in crops' sides at the wrist's own distance.
-      weight: (B,21) 0 to 1, how much there is to each; 0: missing.
-      depth_weight: (B,21) likewise, of the depths.
+      weight: (B,21) the `confidence` in each, 0 to 1; 0: missing.
+      depth_weight: (B,21) likewise; 0: without a depth.
     """
 
     xy: jax.Array
     depth: jax.Array
     weight: jax.Array
     depth_weight: jax.Array
+
+
+def confidence(off: Number) -> Number:
+    """How much joints count that may be this far off, crops' sides or hands: 1 to 0."""
+    return 1 / (1 + (off / _HALF) ** 2)
 
 
 class Pose(NamedTuple):
@@ -103,22 +111,23 @@ def placed(points: jax.Array, xy: jax.Array, weight: jax.Array, camera: jax.Arra
 def taken(
     keypoints: Keypoints | None,
     given: jax.Array | None,
-    on_map: tuple[jax.Array | None, jax.Array | None],
+    on_map: tuple[jax.Array | None, jax.Array | None, jax.Array | None],
     with_depth: bool = True,
 ) -> Keypoints:
     """The Keypoints that the pose head sees: from outside, of the map, or of either as `given` (B,) says.
 
-    The map is not moved by what is made of it: it learns where the joints are. with_depth: whether its depths
-    are told; without 3D labels nothing teaches them.
+    The map is not moved by what is made of it: it learns where the joints are. on_map: its joints, depths and
+    blur, how far off they may be. with_depth: whether its depths are told; without 3D labels nothing teaches
+    them.
     """
-    xy, depth = on_map
-    if xy is None or depth is None:
+    xy, depth, blur = on_map
+    if xy is None or depth is None or blur is None:
         if keypoints is None:
             raise ValueError("keypoints: this network reads none off its map; they must be given")
         return keypoints
-    one = jnp.ones(depth.shape)
     stop = jax.lax.stop_gradient
-    read = Keypoints(stop(xy), stop(depth), one, one if with_depth else 0 * one)
+    sure = confidence(stop(blur))
+    read = Keypoints(stop(xy), stop(depth), sure, sure if with_depth else 0 * sure)
     if keypoints is None:
         return read
     if given is None:
@@ -171,11 +180,12 @@ class PoseHead(nnx.Module):
     ) -> Turns:
         """The Turns of keypoints, feature (B,features), has_feature (B,) 0 or 1, camera (B,4) in sides."""
         xy, depth, weight, depth_weight = keypoints
+        there, deep = (1.0 * (w > 0) for w in (weight, depth_weight))
         w = weight[..., None] / (weight.sum(-1)[:, None, None] + 1e-6)
         centre = (w * xy).sum(1, keepdims=True)
         scale = jnp.sqrt((w * (xy - centre) ** 2).sum((1, 2)) + 1e-6)[:, None]
-        seen_xy = (xy - centre) / scale[..., None] * weight[..., None]
-        seen_z = depth / scale * depth_weight
+        seen_xy = (xy - centre) / scale[..., None] * there[..., None]
+        seen_z = depth / scale * deep
         feature = self.feature(self.feature_norm(feature)) * has_feature[:, None]
         seen = jnp.concatenate(
             [flat(seen_xy), seen_z, weight, depth_weight, feature, has_feature[:, None]], -1
@@ -187,8 +197,8 @@ class PoseHead(nnx.Module):
         ) -> tuple[tuple[jax.Array, jax.Array], tuple[Pose, jax.Array]]:
             answer, joints = before
             z = relative_depth(joints, camera[:, 0]) / scale
-            miss_xy = (xy - project_sides(joints, camera)) / scale[..., None] * weight[..., None]
-            miss_z = (depth / scale - z) * depth_weight
+            miss_xy = (xy - project_sides(joints, camera)) / scale[..., None] * there[..., None]
+            miss_z = (depth / scale - z) * deep
             missed = jnp.clip(jnp.concatenate([flat(miss_xy), miss_z], -1), -3, 3)
             own = jax.lax.stop_gradient(jnp.concatenate([answer, missed, z], -1))
             x = self.first(jnp.concatenate([seen, own], -1))

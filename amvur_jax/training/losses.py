@@ -27,6 +27,35 @@ def keypoint_2d(
     return labelled_mean(valid[..., None] * penalty(pred - target, norm), None, count)
 
 
+def heat_divergence(
+    heat: jax.Array, target: jax.Array, valid: jax.Array, count: jax.Array | None = None
+) -> jax.Array:
+    """Mean over (B,J) of the divergence of a joint's heat from a Gaussian about it, one cell wide.
+
+    The joints' mean alone, by `keypoint_2d`, is met as well by heat that lies everywhere. Joints beyond the
+    crop have no heat of their own, and count 0.
+
+    Args:
+      heat: (B,H,W,J) before its softmax.
+      target: (B,J,2) in [0,1] of the crop.
+      valid: (B,J).
+      count: of samples, as `count` elsewhere.
+    """
+    b, h, w, joints = heat.shape
+    x, y = (
+        -0.5 * (jnp.arange(n) + 0.5 - n * target[..., axis, None]) ** 2
+        for axis, n in enumerate((w, h))
+    )
+    wanted = (y[..., :, None] + x[..., None, :]).reshape(b, joints, h * w)
+    log_wanted = jax.nn.log_softmax(wanted, -1)
+    log_heat = jax.nn.log_softmax(jnp.moveaxis(heat, -1, 1).reshape(b, joints, h * w), -1)
+    divergence = jnp.sum(jnp.exp(log_wanted) * (log_wanted - log_heat), -1)
+    inside = ((target >= 0) & (target <= 1)).all(-1)
+    return labelled_mean(valid * inside * divergence, None, count)
+
+
+# Of the fingers in the hand's own axes: else they are bent to make up for a wrong turn of the wrist.
+FINGERS = 5.0
 # How the residual pose head's answers, each better than the one before, share the weight of their terms.
 TURN_WEIGHTS = (0.2, 0.3, 0.5)
 
@@ -51,8 +80,9 @@ def pose_head(
 ) -> dict[str, jax.Array]:
     """The residual pose head's own terms, absolute differences, over its T turns.
 
-    pose_joints: wrist-relative, in decimetres; pose_2d: of the crop's side, as seen by the camera that the
-    head was told; pose_rotation: of the entries of the wrist's rotation.
+    pose_joints: wrist-relative, in decimetres; pose_fingers: the same in the wrist's axes, times FINGERS;
+    pose_2d: of the crop's side, as seen by the camera that the head was told; pose_rotation: of the entries
+    of the wrist's rotation.
 
     Args:
       joints: (T,B,21,3) m; rotation: (T,B,3,3); camera: (B,4) fx, cx, fy, cy in crops' sides.
@@ -65,8 +95,14 @@ def pose_head(
     off_2d = of_turns(jnp.abs(seen - target_2d)) * valid[..., None]
     off = of_turns(jnp.abs(wrist_relative(joints) - wrist_relative(target))) * valid[..., None]
     turned = of_turns(jnp.abs(rotation - target_rotation))
+    own, wanted = (
+        jnp.einsum("...ji,...kj->...ki", turn, wrist_relative(points), precision="highest")
+        for turn, points in ((rotation, joints), (target_rotation, target))
+    )
+    off_own = of_turns(jnp.abs(own - wanted)) * valid[..., None]
     return {
         "pose_joints": 10 * labelled_mean(off, has_3d, labelled),
+        "pose_fingers": 10 * FINGERS * labelled_mean(off_own, has_mesh, meshes),
         "pose_2d": labelled_mean(off_2d, None, samples),
         "pose_rotation": labelled_mean(turned, has_mesh, meshes),
     }

@@ -33,6 +33,7 @@ class LossConfig:
     photometric_from: float = 0.5
     photometric_samples: int | None = None
     keypoint_map: float = 0.0
+    heat: float = 0.0
     coefficients: float = 0.0
     nll: float = 0.0
     pose: float = 0.0
@@ -334,6 +335,12 @@ def objective(
             off = jnp.abs(outputs.depth_map - depth) * batch["joints_valid"]
             terms["depth_map"] = losses.labelled_mean(off, batch["has_3d"], counts.joints)
             total = total + config.keypoint_map * terms["depth_map"]
+    if config.heat:
+        on_grid: Any = outputs.heat  # likewise
+        terms["heat"] = losses.heat_divergence(
+            on_grid, batch["joints_2d"], batch["joints_valid"], counts.samples
+        )
+        total = total + config.heat * terms["heat"]
     if config.pose:
         pose = pose_terms(outputs, batch, size, counts, skeletons)
         terms |= pose

@@ -1,11 +1,13 @@
-"""The optimiser, one optax chain of clipping, Adam and the learning-rate schedule."""
+"""The optimiser, one optax chain of clipping, Adam or Muon and the learning-rate schedule."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from ml_collections import ConfigDict
+from optax.contrib import MuonDimensionNumbers
 
 from amvur_jax.models.layers import channel_sum
 
@@ -35,13 +37,38 @@ def make_optimizer(
 
     Args:
       train: config.train.
-      rule: an optax transformation that makes a direction of gradients; None for Adam(0.9, 0.999) without
-        weight decay, as published.
+      rule: an optax transformation that makes a direction of gradients; None for that of train.optimizer:
+        Adam(0.9, 0.999) without weight decay, as published, or Muon.
     Returns:
       An optax.GradientTransformationExtraArgs whose updates are to be added to the parameters.
     """
-    rule = optax.scale_by_adam(b1=0.9, b2=0.999) if rule is None else rule
+    if rule is None:
+        rule = muon() if train.optimizer == "muon" else optax.scale_by_adam(b1=0.9, b2=0.999)
     return optax.chain(clip(train.clip_norm), rule, descend(learning_rate(train)))
+
+
+def muon() -> optax.GradientTransformation:
+    """Muon (Jordan et al. 2024) for the kernels of backbone and keypoint head, and Adam for all else.
+
+    A convolution's kernel (h,w,in,out) is a matrix (h w in, out). Directions are as long as Adam's are
+    (Liu et al., Muon is Scalable for LLM Training, 2025): one rate serves both.
+    """
+
+    def matrix(path: jax.tree_util.KeyPath, leaf: jax.Array) -> MuonDimensionNumbers | None:
+        names = [part.key for part in path]
+        if names[0] not in ("backbone", "keypoints") or names[-1] != "kernel":
+            return None
+        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return optax.contrib.muon(
+        -1.0,  # a direction up the gradient, as Adam's: `descend` turns it
+        consistent_rms=0.2,
+        adam_b1=0.9,
+        adam_b2=0.999,
+        muon_weight_dimension_numbers=lambda params: jax.tree_util.tree_map_with_path(
+            matrix, params
+        ),
+    )
 
 
 def clip(largest: float) -> optax.GradientTransformationExtraArgs:

@@ -1,8 +1,9 @@
 """Posed skeletons made up inside the step, and what a detector would make of them: the pose head's exercise.
 
 Lengths in crops' sides, except joints before the camera (m). The kinds of fault are those seen in landmark
-networks: a hand as a whole better or worse, fingers that are off together, single wild joints, missing ones,
-depths that are unsure or not there at all.
+networks: a hand as a whole better or worse, fingers that are off together, another hand than the one that is
+there, single wild joints, missing ones, depths that are unsure, not there at all, or those of the hand seen
+from behind. How far it may be off a detector knows more or less.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from amvur_jax.models.cameras import relative_depth
-from amvur_jax.models.pose_head import Keypoints, rotation_of, whole_pose
+from amvur_jax.models.pose_head import Keypoints, confidence, rotation_of, whole_pose
 from mano_jax.limits import sample_wide_pose
 from mano_jax.skeleton import Skeleton
 
 POSES = 32768
 _ALONG = np.tile([0.25, 0.5, 0.75, 1.0], 5).astype(np.float32)  # a finger is off most at its tip
+# Of the noise of a coordinate, in hands; the distance that it comes to; how much more of it depths have.
+_LEVEL, _FAR, _DEEPER = (0.003, 0.14), 1.5, (1.0, 6.0)
 _FOCAL, _SPAN = (1.2, 5.0), (0.5, 0.95)
 
 
@@ -84,15 +87,24 @@ def disturbed(
         single = single.at[:, 1:].add(finger * along)
         return single * level.reshape(-1, *[1] * (len(shape) - 1))
 
-    level = span * jnp.exp(_uniform(next(keys), one, math.log(0.004), math.log(0.04)))
+    level = jnp.exp(_uniform(next(keys), one, *(math.log(x) for x in _LEVEL)))
+    noise = faults(span * level, xy.shape)
+    # Of another hand as much as makes it this far off.
+    other = jnp.roll(xy - xy.mean(1, keepdims=True), 1, 0) + xy.mean(1, keepdims=True) - xy
+    far = jnp.linalg.norm(other, axis=-1).mean(-1)[:, None] + 1e-6
+    part = jnp.minimum(_FAR * level * span / far, 1.0)[..., None]
+    mistaken = jax.random.bernoulli(next(keys), 0.3, one)[..., None]
+    noise = jnp.where(mistaken, part * other + 0.3 * noise, noise)
     wild = jax.random.bernoulli(next(keys), 0.02, all_)[..., None]
-    noise = faults(level, xy.shape)
     noise = noise + wild * 0.1 * span[..., None] * jax.random.normal(next(keys), xy.shape)
     some = jax.random.bernoulli(next(keys), 0.2, one)
     lost = some & (jax.random.uniform(next(keys), all_) < 0.5 * jax.random.uniform(next(keys), one))
-    weight = valid * (1.0 - lost)
-    level = span * jnp.exp(_uniform(next(keys), one, math.log(0.01), math.log(0.12)))
-    depth = depth * jnp.exp(0.2 * jax.random.normal(next(keys), one)) + faults(level, all_)
+    guess = _FAR * level * jnp.exp(0.4 * jax.random.normal(next(keys), one))
+    weight = valid * (1.0 - lost) * confidence(guess)
+    deeper = jnp.exp(_uniform(next(keys), one, *(math.log(x) for x in _DEEPER)))
+    depth = depth * jnp.exp(0.4 * jax.random.normal(next(keys), one))
+    depth = jnp.where(jax.random.bernoulli(next(keys), 0.3 * level / _LEVEL[1]), -depth, depth)
+    depth = depth + faults(span * jnp.minimum(deeper * level, 0.3), all_)
     flat = jax.random.bernoulli(next(keys), 0.25, one)
     return Keypoints(xy + noise, depth, weight, weight * has_depth[:, None] * (1.0 - flat))
 

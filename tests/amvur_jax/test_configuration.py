@@ -90,11 +90,14 @@ def test_what_makes_no_sense_is_named_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    ("head", "weight"), [("spread_head", "nll"), ("keypoint_head", "keypoint_map")]
+    ("head", "weight"),
+    [("spread_head", "nll"), ("keypoint_head", "keypoint_map"), ("keypoint_head", "heat")],
 )
 def test_a_loss_of_a_head_wants_the_head(head, weight):
     config = tiny_config("")
     config.model[head] = False
+    config.loss.keypoint_map = config.loss.nll = 0.0
+    config.loss[weight] = 1.0
     with pytest.raises(UserError, match=rf"config\.loss\.{weight}: .*config\.model\.{head}=True"):
         configuration.check(config)
 

@@ -238,3 +238,8 @@ def test_zeros_before_a_step_play_no_part(tmp_path):
     assert (state["model"]["params"]["w"] == 0).all()
     checkpoint.write_calibration(tmp_path, {"temperature": 2.0})
     assert checkpoint.read_calibration(tmp_path) == {"temperature": 2.0}
+    checkpoint.write_calibration(
+        tmp_path, {"temperature_given": 3.0}
+    )  # of other joints: both are kept
+    both = {"temperature": 2.0, "temperature_given": 3.0}
+    assert checkpoint.read_calibration(tmp_path) == both

@@ -1,5 +1,6 @@
 """One small file of a network: what comes back, what is refused, and the file that ships."""
 
+import dataclasses
 import json
 
 import jax
@@ -36,6 +37,22 @@ def test_a_network_comes_back_to_sixteen_bits(predictor, file):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     found, wanted = (p(images, paint=0).prior.vertices.mu for p in (again, predictor))
     np.testing.assert_allclose(found, wanted, atol=2e-3)
+
+
+def test_temperatures_come_back(predictor, tmp_path):
+    path = tmp_path / "hand.npz"
+    fitted = dataclasses.replace(predictor, temperature=2.0, temperature_given=3.0)
+    weights.write_weights(path, fitted)
+    again = inference.load(path)
+    assert (again.temperature, again.temperature_given) == (2.0, 3.0)
+    # Files of before 0.3 have the first alone.
+    with np.load(path) as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays["about"]))
+    del about["temperature_given"]
+    np.savez(path, **arrays | {"about": np.array(json.dumps(about))})
+    again = inference.load(path)
+    assert (again.temperature, again.temperature_given) == (2.0, None)
 
 
 def test_reading_compiles_nothing(file, caplog):

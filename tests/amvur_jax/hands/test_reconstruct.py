@@ -137,11 +137,19 @@ def test_joints_are_seen_where_it_is_said(hands):
         np.testing.assert_array_equal(hand.box, box)
 
 
-def test_sigma_is_calibrated_for_what_is_read_off_the_picture_alone(predictor):
-    fitted = dataclasses.replace(predictor, temperature=4.0)
-    (read,) = Reconstructor(fitted, None)(IMAGE, 70, BOXES[:1])
-    (given,) = Reconstructor(fitted, OneHand("right"))(IMAGE, 70)
-    assert read.sigma_calibrated and not given.sigma_calibrated
+def test_sigma_has_a_temperature_for_each_source_of_joints(predictor):
+    detector = OneHand("right")
+    for field, calibrated in (
+        ("temperature", [True, False]),
+        ("temperature_given", [False, True]),
+    ):
+        fitted = dataclasses.replace(predictor, **{field: 4.0})
+        for known, where in zip(calibrated, ((None, BOXES[:1]), (detector, None))):
+            (plain,) = Reconstructor(predictor, where[0])(IMAGE, 70, where[1])
+            (hand,) = Reconstructor(fitted, where[0])(IMAGE, 70, where[1])
+            assert hand.sigma_calibrated == known and not plain.sigma_calibrated
+            factor = hand.vertices_sigma_mm / plain.vertices_sigma_mm
+            np.testing.assert_allclose(factor, 2 if known else 1, rtol=1e-5)
 
 
 def test_a_longer_focal_length_puts_it_farther_and_leaves_its_shape(predictor, hands):

@@ -93,9 +93,9 @@ def test_depth_is_optional(either, images):
 def test_depths_of_the_map_are_told_only_where_they_are_learnt():
     """Whatever the depth head holds, a network that does not tell its depths answers the same."""
     one, joints = jnp.ones((2, 21)), jnp.asarray(JOINTS[:2]) / SIZE
-    told = taken(None, None, (joints, 3 * one))
+    told = taken(None, None, (joints, 3 * one, 0 * one))
     np.testing.assert_array_equal(told.depth_weight, 1)
-    untold = taken(None, None, (joints, 3 * one), with_depth=False)
+    untold = taken(None, None, (joints, 3 * one, 0 * one), with_depth=False)
     np.testing.assert_array_equal(untold.depth_weight, 0)
     np.testing.assert_array_equal(untold.weight, 1)
 

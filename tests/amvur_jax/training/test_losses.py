@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from scipy.stats import entropy, norm
 
 from amvur_jax.models import cameras
 from amvur_jax.training import losses
@@ -119,3 +120,29 @@ def test_divergence_equals_an_integral():
     integral = np.sum(np.exp(log_q) * (log_q - log_p)) * (x[1] - x[0])
     ours = losses.kl_gaussian(*(jnp.full((1, 1, 1), v) for v in (0.3, -0.4, -0.5, 0.7)))
     assert float(ours) == pytest.approx(integral, rel=1e-5)
+
+
+def test_heat_is_right_where_the_joint_is_and_not_by_its_mean_alone():
+    """Against scipy's normal distribution, one cell wide, on a grid of 6 rows and 8 columns."""
+    target = np.array(
+        [[[0.3, 0.6], [0.5, 0.5], [1.2, 0.5]]], np.float32
+    )  # the last beyond the crop
+    rows, columns = np.arange(6) + 0.5, np.arange(8) + 0.5
+    wanted = [
+        np.outer(norm.pdf(rows, 6 * y), norm.pdf(columns, 8 * x)) for x, y in target[0].tolist()
+    ]
+    wanted = [share / share.sum() for share in wanted]
+    g = np.random.default_rng(0)
+    heat = g.standard_normal((1, 6, 8, 3)).astype(np.float32)
+    shares = [np.exp(heat[0, ..., j]) / np.exp(heat[0, ..., j]).sum() for j in range(3)]
+    expected = sum(entropy(w.ravel(), h.ravel()) for w, h in zip(wanted[:2], shares)) / 3
+    valid = jnp.ones((1, 3))
+    assert float(losses.heat_divergence(heat, target, valid)) == pytest.approx(expected, rel=1e-5)
+
+    perfect = np.log(np.stack(wanted, -1))[None]
+    assert float(losses.heat_divergence(perfect, target, valid)) == pytest.approx(0, abs=1e-5)
+    even = np.zeros((1, 6, 8, 3), np.float32)  # its mean is on the second joint
+    only = jnp.array([[0.0, 1.0, 0.0]])
+    assert float(losses.heat_divergence(even, target, only)) * 3 == pytest.approx(
+        entropy(wanted[1].ravel(), np.full(48, 1 / 48)), rel=1e-5
+    )
