@@ -31,6 +31,7 @@ class Frame:
       wrist_cam: (3,) wrist, or None.
       joints_cam: (21, 3) or None.
       joints_px: (21, 2) in pixels of the picture where there is no joints_cam but they are known.
+      confidence: (21,) from 0 to 1, how much each of joints_px counts, or None for all of them fully.
       pose: (48,) axis-angle, radians, zero = flat hand, its first three the rotation into the
         camera frame, or None.
       betas: (10,) or None.
@@ -50,6 +51,7 @@ class Frame:
     wrist_cam: np.ndarray | None = None
     joints_cam: np.ndarray | None = None
     joints_px: np.ndarray | None = None
+    confidence: np.ndarray | None = None
     pose: np.ndarray | None = None
     betas: np.ndarray | None = None
     trans: np.ndarray | None = None

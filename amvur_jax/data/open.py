@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from amvur_jax.data.frame import Dataset
 from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.mixture import Mixture
-from amvur_jax.data.readers.photos import HANDS, Photos
+from amvur_jax.data.readers.hands_csv import HANDS
+from amvur_jax.data.readers.photos import HANDS_JSON, Photos, splits_in
 from amvur_jax.data.readers.records import SUMMARY, UNFINISHED, Records, read_summary
 from amvur_jax.data.synthetic import stream
 from amvur_jax.data.views import LABELS, Limited
@@ -29,7 +30,8 @@ def open_dataset(
 
     Args:
       root: the folder of an official HO-3D v2 or v3 or FreiHAND, or one that build_dataset.py made; one of
-        photographs with hands.json (amvur_jax.data.readers.photos); or "stream": made-up hands without end.
+        photographs with hands.csv or hands.json (amvur_jax.data.readers.photos); or "stream": made-up hands
+        without end.
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel that the labels are for; None = the embedded one.
       seed: of the stream.
@@ -45,7 +47,7 @@ def open_dataset(
     if str(root) == stream.ROOT:
         return stream.Stream(split, hand, seed)
     root = Path(root)
-    if (root / HANDS).is_file():
+    if _has_photos(root):
         return Photos(root, split, hand)
     if (root / SUMMARY).is_file():
         return Records(root, split, hand)
@@ -61,13 +63,17 @@ def splits_of(root: str | Path) -> list[str]:
     """The splits that a folder of a data set has; both where there is none, for the error."""
     if str(root) == stream.ROOT:
         return list(SPLITS)
-    if (Path(root) / HANDS).is_file():
-        return ["train"]
+    if _has_photos(Path(root)):
+        return splits_in(Path(root))
     if (Path(root) / SUMMARY).is_file():
         return list(read_summary(Path(root))["splits"])
     readers = {layout.reader for layout in LAYOUTS.values()}
     here = [s for s in SPLITS if any(r.mark(Path(root), s).is_file() for r in readers)]
     return here or list(SPLITS)
+
+
+def _has_photos(root: Path) -> bool:
+    return any((root / name).is_file() for name in (HANDS, HANDS_JSON))
 
 
 def open_training(settings: ConfigDict, hand: HandModel | None = None, seed: int = 0) -> Mixture:

@@ -40,7 +40,8 @@ def make_sample(
 
     Returns:
       image (S, S, 3) uint8 RGB; K (3, 3) intrinsics in crop pixels; crop (3, 3) the map from
-      image to crop pixels; joints_2d (21, 2) in [0, 1] of the crop; joints_valid (21,) 0 or 1;
+      image to crop pixels; joints_2d (21, 2) in [0, 1] of the crop; joints_valid (21,) 0 or 1,
+      of a 2D label from 0 to 1: how much each joint counts;
       joints_cam (21, 3) and wrist_cam (3,), metres, OpenCV camera frame; pose (48,), betas (10,),
       trans (3,); has_image, has_3d, has_mesh 0 or 1; index int32. All but image and index are
       float32. A label that the frame lacks is zeros with has_* 0 (a mesh is one with its place: pose,
@@ -81,7 +82,7 @@ def make_sample(
         "K": K,
         "crop": A,
         "joints_2d": joints_px / size if valid else np.zeros((21, 2)),
-        "joints_valid": np.full(21, valid),
+        "joints_valid": valid * (np.ones(21) if frame.confidence is None else frame.confidence),
         "joints_cam": _or_zeros(joints_cam, (21, 3)),
         "wrist_cam": np.zeros(3) if frame.wrist_cam is None else R @ frame.wrist_cam,
         "betas": _or_zeros(frame.betas, (10,)),

@@ -24,7 +24,7 @@ from typing import IO, Any
 import PIL.Image
 from tqdm import tqdm
 
-from amvur_jax.data.readers.photos import HANDS
+from amvur_jax.data.readers.photos import HANDS_JSON as HANDS
 from amvur_jax.detect.detector import DetectedHand, Detector
 from amvur_jax.detect.label import label_picture
 from amvur_jax.detect.tips import finger_ends

@@ -1,7 +1,8 @@
 """Losses of AMVUR (paper, section 3.4), pure functions of arrays; means are over all elements.
 
-Shapes: B samples, J = 21 joints, V vertices. `valid` and `has` are 0/1. Lengths in metres. `count` says
-of how many samples a mean is where the arrays hold a part of them: the parts then add up to the batch's loss.
+Shapes: B samples, J = 21 joints, V vertices. `has` is 0/1, `valid` too, or of a 2D label the confidence from
+0 to 1, with which a joint's error is multiplied. Lengths in metres. `count` says of how many samples a mean
+is where the arrays hold a part of them: the parts then add up to the batch's loss.
 """
 
 import jax
@@ -23,7 +24,10 @@ def keypoint_2d(
     norm: str = "l2",
     count: jax.Array | None = None,
 ) -> jax.Array:
-    """mean over (B,J,2) of valid (pred - target)^2, divided by all elements, valid or not."""
+    """mean over (B,J,2) of valid (pred - target)^2, divided by all elements, valid or not.
+
+    `valid` from 0 to 1: a joint with half the confidence counts half.
+    """
     return labelled_mean(valid[..., None] * penalty(pred - target, norm), None, count)
 
 
@@ -223,7 +227,7 @@ def gaussian_nll(
     weights: jax.Array,
     count: jax.Array | None = None,
 ) -> jax.Array:
-    """0.5 mean of ( l + d^2 e^-l ) over the elements with weight 1; 0 when there is none.
+    """0.5 mean of ( l + d^2 e^-l ) over the elements by their weights; 0 when there is none.
 
     The negative log-likelihood of a normal distribution without its constant (Nix and Weigend 1994). The
     difference is a constant here: it trains the variance alone.
@@ -231,8 +235,8 @@ def gaussian_nll(
     Args:
       difference: (...) prediction minus label.
       log_var: (...).
-      weights: (...) 0 or 1.
-      count: how many elements the mean is over, or None for those with weight 1.
+      weights: (...) 0 or 1, or between: how much each counts.
+      count: how many elements the mean is over, or None for the sum of the weights.
     """
     difference = jax.lax.stop_gradient(difference)
     values = weights * (log_var + difference**2 * jnp.exp(-log_var))

@@ -108,7 +108,7 @@ def make_step(
         keypoints, given, labels, skeletons = None, None, None, None
         if source != "map":
             depth = relative_depth(batch["joints_cam"], batch["K"][:, 0, 0] / size)
-            valid = batch["joints_valid"]
+            valid = 1.0 * (batch["joints_valid"] > 0)  # a detector gives a joint or none
             keypoints = disturbed(keys[0], batch["joints_2d"], depth, valid, batch["has_3d"])
             if source == "either":
                 given = 1.0 * jax.random.bernoulli(keys[1], 0.5, (len(valid),)) * valid[:, 0]

@@ -1,4 +1,6 @@
-"""Photographs with 2D joints alone: a folder of pictures and hands.json, which says where their hands are.
+"""Photographs with 2D joints alone: a folder of pictures, and hands.csv or hands.json with their hands.
+
+hands.csv (hands_csv.py) is what scripts/label.py writes; hands.json is shorter, and for training alone:
 
     [{"file": "0/IMG_1118.jpg", "hand": "right", "box": [x1, y1, x2, y2], "joints": [[x, y], ... 21]}, ...]
 
@@ -9,32 +11,38 @@ life; `box` may be left out: it is then that of the joints. Further fields are n
 from __future__ import annotations
 
 import functools
-from pathlib import Path, PurePosixPath
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
 from amvur_jax.data.frame import Frame
+from amvur_jax.data.readers.hands_csv import HANDS, SPLITS, LabelledHand, read_hands, stays_inside
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
 from mano_jax import HandModel
 
-HANDS = "hands.json"
+HANDS_JSON = "hands.json"
+STATE = "label.json"  # what scripts/label.py has done
 # Of a photo that does not say so: a focal length of so many longer sides, a phone's.
 FOCAL = 0.8
 
 
 class Photos:
-    """The photographs of a folder; they are for training.
+    """The hands of a folder's photographs, those of hands.csv that are kept.
 
     Args:
       root: the folder.
-      split: "train".
+      split: "train", or "evaluation" where hands.csv has it.
       hand: not used: there are no labels of a hand model.
 
+    Attributes:
+      hands: LabelledHand each, in the order of `names`; None of a hands.json.
+
     Raises:
-      UserError: hands.json is missing or malformed.
+      UserError: the labels are missing or malformed, or there are none of the split.
     """
 
     layout, reach, left_out, endless = "ho3d_v2", None, 0, False
@@ -44,19 +52,13 @@ class Photos:
         self, root: str | Path, split: str = "train", hand: HandModel | None = None
     ) -> None:
         self.root, self.split = Path(root), split
-        path = self.root / HANDS
-        if split != "train":
-            raise UserError(f"{root}: photographs have no evaluation split; see config.eval.root")
-        try:
-            entries = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-        except orjson.JSONDecodeError as error:
-            raise UserError(f"{path}: is no JSON: {error}") from error
-        if not isinstance(entries, list) or not entries:
-            raise UserError(f"{path}: expected a list with an entry for each hand")
-        self._hands = [_checked(path, i, entry) for i, entry in enumerate(entries)]
-        self.names = [hand["file"] for hand in self._hands]
+        self.hands: list[LabelledHand] | None = None
+        if (self.root / HANDS).is_file():
+            self.hands = _kept(self.root, split)
+            self._entries = [_entry(hand) for hand in self.hands]
+        else:
+            self._entries = _listed(self.root, split)
+        self.names = [entry["file"] for entry in self._entries]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -65,21 +67,95 @@ class Photos:
         """Read the photograph of a hand.
 
         Raises:
-          UserError: it is missing or damaged.
+          UserError: it is missing, damaged, or of another size than hands.csv says.
         """
-        hand = self._hands[i]
-        image = read_image(self.root / hand["file"])
+        entry = self._entries[i]
+        path = self.root / entry["file"]
+        image = read_image(path)
         height, width = image.shape[:2]
+        if entry.get("size", (width, height)) != (width, height):
+            raise UserError(
+                f"{path}: has {width} x {height} pixels, its line in {HANDS} says {entry['size']}; put the "
+                "picture back"
+            )
         focal = FOCAL * max(height, width)
         return Frame(
-            name=hand["file"],
+            name=entry["file"],
             index=i,
             image=image,
             K=np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]]),
-            box=hand["box"],
-            joints_px=hand["joints"],
-            side=hand["hand"],
+            box=entry["box"],
+            joints_px=entry["joints"],
+            confidence=entry.get("confidence"),
+            side=entry["hand"],
         )
+
+
+def splits_in(root: Path) -> list[str]:
+    """The splits of a folder of photographs: those of its kept hands.
+
+    Raises:
+      UserError: hands.csv is malformed.
+    """
+    if not (root / HANDS).is_file():
+        return ["train"]
+    there = {hand.split for hand in _read(root) if hand.keep}
+    return [split for split in SPLITS if split in there]
+
+
+def _read(root: Path) -> list[LabelledHand]:
+    state = root / STATE
+    try:
+        rows = int(json.loads(state.read_bytes())["rows"]) if state.exists() else 0
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{state}: is not what scripts/label.py wrote ({error}); delete it"
+        ) from None
+    return read_hands(root / HANDS, rows)
+
+
+def _kept(root: Path, split: str) -> list[LabelledHand]:
+    hands = [hand for hand in _read(root) if hand.keep]
+    if any(not hand.split for hand in hands):
+        raise UserError(
+            f"{root / HANDS}: has hands without a split: labelling was interrupted; run it again"
+        )
+    found = [hand for hand in hands if hand.split == split]
+    if not found:
+        raise UserError(
+            f"{root / HANDS}: no hand of the split {split} is kept; say so in its columns split and keep"
+        )
+    return found
+
+
+def _entry(hand: LabelledHand) -> dict[str, Any]:
+    counted = hand.joints[hand.confidence > 0]
+    return {
+        "file": hand.file,
+        "hand": hand.side,
+        "size": hand.size,
+        "joints": hand.joints,
+        "box": np.concatenate([counted.min(0), counted.max(0)]),
+        "confidence": hand.confidence,
+    }
+
+
+def _listed(root: Path, split: str) -> list[dict[str, Any]]:
+    """The entries of hands.json."""
+    path = root / HANDS_JSON
+    if split != "train":
+        raise UserError(
+            f"{root}: photographs of a {HANDS_JSON} have no evaluation split; see config.eval.root"
+        )
+    try:
+        entries = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{path}: is no JSON: {error}") from error
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"{path}: expected a list with an entry for each hand")
+    return [_checked(path, i, entry) for i, entry in enumerate(entries)]
 
 
 def _checked(path: Path, i: int, entry: Any) -> dict[str, Any]:
@@ -89,8 +165,7 @@ def _checked(path: Path, i: int, entry: Any) -> dict[str, Any]:
     file, side = entry.get("file"), entry.get("hand")
     if not isinstance(file, str) or not file:
         raise wrong("file: expected the picture's path")
-    parts = PurePosixPath(file)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in file or ":" in file:
+    if not stays_inside(file):
         raise wrong(f"file: {file!r} leaves the folder")
     if side not in ("right", "left"):
         raise wrong(f"hand: {side!r} is neither 'right' nor 'left'")

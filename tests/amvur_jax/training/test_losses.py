@@ -146,3 +146,31 @@ def test_heat_is_right_where_the_joint_is_and_not_by_its_mean_alone():
     assert float(losses.heat_divergence(even, target, only)) * 3 == pytest.approx(
         entropy(wanted[1].ravel(), np.full(48, 1 / 48)), rel=1e-5
     )
+
+
+def test_a_joint_counts_as_much_as_its_confidence():
+    """The weak terms are linear in it: the sum, by confidence, of what each joint alone gives."""
+    rng = np.random.default_rng(0)
+    pred, target = jnp.asarray(rng.uniform(0, 1, (2, 3, 21, 2)), jnp.float32)
+    confidence = jnp.asarray(rng.uniform(0, 1, (3, 21)), jnp.float32)
+    for norm in ("l1", "l2"):
+        alone = [
+            losses.keypoint_2d(pred, target, jnp.zeros((3, 21)).at[b, j].set(1.0), norm)
+            for b in range(3)
+            for j in range(21)
+        ]
+        expected = np.dot(np.asarray(alone, np.float64), np.asarray(confidence).ravel())
+        found = losses.keypoint_2d(pred, target, confidence, norm)
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_likelihood_is_the_mean_by_the_weights():
+    rng = np.random.default_rng(1)
+    difference, log_var = jnp.asarray(rng.normal(size=(2, 40)), jnp.float32)
+    weights = rng.uniform(0, 1, 40)
+    values = log_var + difference**2 * jnp.exp(-log_var)
+    expected = 0.5 * np.average(np.asarray(values, np.float64), weights=weights)
+    # not through the count's floor of 1
+    assert weights.sum() > 1
+    found = losses.gaussian_nll(difference, log_var, jnp.asarray(weights, jnp.float32))
+    assert float(found) == pytest.approx(expected, rel=1e-5)

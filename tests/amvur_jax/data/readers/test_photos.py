@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from amvur_jax.data.open import open_dataset, splits_of
+from amvur_jax.data.readers.hands_csv import LabelledHand, write_hands
 from amvur_jax.data.readers.photos import Photos
 from amvur_jax.data.sample import make_sample
 from amvur_jax.errors import UserError
@@ -15,7 +16,7 @@ JOINTS = (np.random.default_rng(0).uniform(20, 80, (21, 2))).round(2)
 
 
 def write(root, *entries, text=None):
-    (root / "a").mkdir(exist_ok=True)
+    (root / "a").mkdir(parents=True, exist_ok=True)
     picture = np.random.default_rng(1).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     cv2.imwrite(str(root / "a" / "x.png"), picture)
     (root / "hands.json").write_text(json.dumps(list(entries)) if text is None else text)
@@ -77,3 +78,75 @@ def test_a_byte_order_mark_is_no_fault_and_evaluation_is(tmp_path):
     assert len(Photos(tmp_path)) == 1
     with pytest.raises(UserError, match="no evaluation split"):
         open_dataset(tmp_path, "evaluation")
+
+
+def labelled(number, **changes):
+    fields = {
+        "file": "a/x.png",
+        "hand": number,
+        "sequence": "clip",
+        "frame": number,
+        "size": (120, 90),
+        "split": "train",
+        "side": "right",
+        "keep": True,
+        "reason": "",
+        "score": 1.0,
+        "joints": JOINTS,
+        "confidence": np.linspace(0, 1, 21),
+    }
+    return LabelledHand(**fields | changes)
+
+
+def write_csv(root, *hands):
+    write(root)
+    (root / "hands.json").unlink()
+    write_hands(root / "hands.csv", hands)
+
+
+def test_the_kept_hands_of_a_csv_are_in_their_splits(tmp_path):
+    write_csv(
+        tmp_path,
+        labelled(0),
+        labelled(1, keep=False),
+        labelled(2, split="evaluation"),
+        labelled(3, side="left"),
+    )
+    train, held = (open_dataset(tmp_path, split) for split in ("train", "evaluation"))
+    assert [hand.frame for hand in train.hands] == [0, 3] and len(held) == 1
+    assert splits_of(tmp_path) == ["train", "evaluation"]
+    assert held.frame(0).joints_cam is None and train.frame(1).side == "left"
+
+
+def test_the_confidence_of_a_joint_is_its_weight(tmp_path):
+    """And what has none neither counts nor makes the crop."""
+    confidence, far = np.linspace(0, 1, 21), JOINTS.copy()
+    far[0] = -500, 500
+    write_csv(tmp_path, labelled(0, joints=far, confidence=confidence))
+    frame = open_dataset(tmp_path).frame(0)
+    np.testing.assert_array_equal(frame.box, [*JOINTS[1:].min(0), *JOINTS[1:].max(0)])
+    np.testing.assert_allclose(make_sample(frame, 64)["joints_valid"], confidence, atol=1e-3)
+    write(tmp_path / "listed", entry())
+    plain = make_sample(open_dataset(tmp_path / "listed").frame(0), 64)
+    assert (plain["joints_valid"] == 1).all()
+
+
+def test_a_csv_that_is_not_finished_is_refused(tmp_path):
+    write_csv(tmp_path, labelled(0), labelled(1, split=""))
+    with pytest.raises(UserError, match="labelling was interrupted"):
+        open_dataset(tmp_path)
+    write_csv(tmp_path, labelled(0))
+    with pytest.raises(UserError, match="no hand of the split evaluation is kept"):
+        open_dataset(tmp_path, "evaluation")
+    (tmp_path / "label.json").write_text('{"rows": 2}')
+    with pytest.raises(UserError, match=r"hands\.csv: line 3: row 2 is missing"):
+        open_dataset(tmp_path)
+    (tmp_path / "label.json").write_text("[]")
+    with pytest.raises(UserError, match=r"label\.json"):
+        open_dataset(tmp_path)
+
+
+def test_a_picture_that_was_exchanged_is_named(tmp_path):
+    write_csv(tmp_path, labelled(0, size=(121, 90)))
+    with pytest.raises(UserError, match=r"x\.png: has 120 x 90 pixels"):
+        open_dataset(tmp_path).frame(0)
