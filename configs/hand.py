@@ -1,6 +1,6 @@
 """The network that ships: a small AMVUR whose fingers bend, from made-up hands without end and photographs.
 
-    python scripts/label_photos.py --input=digits.zip --output=data/digits
+    python scripts/label.py --input=digits.zip --output=data/digits --evaluation=0
     python scripts/train.py --config=configs/hand.py --workdir=runs/hand
 
 docs/weights.md says what digits.zip is, how long it takes and what comes of it. The first stage: the backbone

@@ -185,9 +185,18 @@ class Detector:
         self, image: np.ndarray, hand: DetectedHand, tolerance: float = MIRROR_TOLERANCE
     ) -> Fault | None:
         """What `checked` finds wrong: the mirror image is no hand, of the same side, or too far off."""
+        return self.disagreement(hand, self.mirrored(image, hand), tolerance)
+
+    def mirrored(self, image: np.ndarray, hand: DetectedHand) -> DetectedHand:
+        """A hand as its mirror image, shown a little wider, has it, mirrored back."""
         square = square_of_joints(hand.joints_px)
         square = square._replace(side=_MIRROR_WIDER * square.side)
-        mirrored = self._look(image, square, mirror=True)
+        return self._look(image, square, mirror=True)
+
+    def disagreement(
+        self, hand: DetectedHand, mirrored: DetectedHand, tolerance: float = MIRROR_TOLERANCE
+    ) -> Fault | None:
+        """`fault` of a hand whose `mirrored` is known."""
         if mirrored.score < self._least_hand:
             return "no hand"
         if mirrored.side != hand.side:

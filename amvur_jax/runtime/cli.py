@@ -27,7 +27,7 @@ COMMANDS = (
     "build_dataset",
     "show_batch",
     "annotations",
-    "label_photos",
+    "label",
     "export_weights",
     "convert_torch",
     "fit_hand",

@@ -1,0 +1,1 @@
+"""Labels for pictures and videos that have none, by the hand detector."""
