@@ -18,15 +18,17 @@ from amvur_jax.data.batches import evaluation_batches
 from amvur_jax.data.frame import Dataset, project
 from amvur_jax.data.layouts import LAYOUTS
 from amvur_jax.data.open import open_dataset
+from amvur_jax.data.readers.photos import Photos
 from amvur_jax.data.views import Share
 from amvur_jax.detect.crops import joints_of
 from amvur_jax.errors import UserError
 from amvur_jax.files.lock import locked
-from amvur_jax.files.whole import write_json
+from amvur_jax.files.whole import explained, write_json, write_whole
 from amvur_jax.predictions.spool import Parts, PartWriter
 from amvur_jax.predictions.writer import PredictionWriter, official
 from amvur_jax.score import write_scores
 from amvur_jax.scoring import report, uncertainty
+from amvur_jax.scoring.joints_2d import score_2d, text_2d
 from amvur_jax.scoring.tables import Scored, score
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ def predictions(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield a dictionary of arrays a batch, in the data set's order, with a progress bar.
 
-    detector: whose joints the network is given, or None for those that it reads off the picture.
-    The fields of amvur_jax.predictions.spool.RECORD; log-variances are those of `predictor.sigma`.
+    detector: whose joints the network is given, or None for those that it reads off the picture. The fields
+    are those of amvur_jax.predictions.spool.RECORD, and `crop` of make_sample; log-variances are those of
+    `predictor.sigma`.
     """
     predictor = predictor.on_all_devices()
     devices = jax.local_device_count()
@@ -72,7 +75,7 @@ def predictions(
                     "joints_2d": predictor.joints_2d(outputs),
                 }
             )
-            arrays |= {name: batch[name] for name in ("wrist_cam", "K", "index")}
+            arrays |= {name: batch[name] for name in ("wrist_cam", "K", "index", "crop")}
             yield {name: values[batch["valid"]] for name, values in arrays.items()}
             progress.update(int(batch["valid"].sum()))
 
@@ -88,7 +91,7 @@ class Evaluated(NamedTuple):
 
 def evaluate(
     predictor: Predictor,
-    output: str | pathlib.Path,
+    output: str | pathlib.Path | None,
     data_root: str | None = None,
     batch_size: int = 32,
     calibrate: str | pathlib.Path | None = None,
@@ -96,13 +99,15 @@ def evaluate(
 ) -> dict[str, Any] | None:
     """Write output/pred.zip and, where ground truth is there, the scores and report.html.
 
+    Of pictures with 2D labels alone (amvur_jax.data.readers.photos) only scores.txt and scores.json, of 2D.
+
     Every process of a run takes a share of the frames; the first one writes the files. While they do,
     output/evaluation.lock keeps other evaluations out. Reading, predicting, writing and scoring are
     streams: memory does not hold the split's vertices.
 
     Args:
       predictor: amvur_jax.inference.Predictor.
-      output: folder.
+      output: folder; None, of 2D labels alone, to write nothing.
       data_root: the data set; None for the one in the checkpoint's config.
       batch_size: images at a time.
       calibrate: path of the checkpoint that the fitted temperature is stored with, or None.
@@ -113,10 +118,14 @@ def evaluate(
     Raises:
       UserError: the data set is not as it should be, or the folder cannot be written to or is in use.
     """
-    output = pathlib.Path(output)
     config = predictor.config
     root = data_root or config.get("eval", {}).get("root") or config["data"]["root"]
     dataset = open_dataset(root, "evaluation", predictor.hand)
+    if isinstance(dataset, Photos) and not calibrate:
+        return evaluate_2d(predictor, dataset, output, batch_size)
+    if output is None:
+        raise UserError("--output=DIR is needed: the folder of pred.zip and the scores")
+    output = pathlib.Path(output)
     if calibrate and dataset.ground_truth is None:
         raise UserError(
             f"{root}: has no ground truth to fit a temperature to; add evaluation_xyz.json and "
@@ -155,6 +164,39 @@ def evaluate(
             return found.summary
         finally:
             records.remove()
+
+
+def evaluate_2d(
+    predictor: Predictor, dataset: Photos, output: str | pathlib.Path | None, batch_size: int = 32
+) -> dict[str, Any] | None:
+    """Score the 2D joints of pictures that have no other labels; the first process does.
+
+    Returns:
+      The scores of amvur_jax.scoring.joints_2d, which output/scores.txt and scores.json hold; None on all
+      processes but the first.
+    Raises:
+      UserError: a picture cannot be read, or the folder cannot be written to.
+    """
+    if jax.process_index():
+        return None
+    joints, units = [], []
+    for batch in predictions(predictor, dataset, batch_size, predictor.config["data"]["workers"]):
+        matrix = batch["crop"].astype(np.float64)
+        inverse = np.linalg.inv(matrix)[:, :2]
+        seen = batch["joints_2d"] * predictor.size
+        joints.append(seen @ inverse[..., :2].swapaxes(1, 2) + inverse[:, None, :, 2])
+        size = np.sqrt(np.abs(np.linalg.det(matrix[:, :2, :2]))) / predictor.size
+        units.append(REPORT_SIZE * predictor.crop_scale * size)
+    labels, confidence = dataset.joints_2d
+    tracks = [(hand.sequence, hand.hand, hand.frame) for hand in dataset.hands or ()]
+    scores = score_2d(np.concatenate(joints), labels, confidence, np.concatenate(units), tracks)
+    if output is not None:
+        output = pathlib.Path(output)
+        with explained(output):
+            output.mkdir(parents=True, exist_ok=True)
+            write_whole(output / "scores.txt", text_2d(scores).encode())
+        write_json(output / "scores.json", scores)
+    return scores
 
 
 @contextlib.contextmanager

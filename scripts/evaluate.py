@@ -2,13 +2,15 @@
 
     python scripts/evaluate.py --checkpoint=runs/demo --output=runs/demo
     python scripts/evaluate.py --checkpoint=runs/demo --output=runs/demo --calibrate
+    python scripts/evaluate.py --checkpoint=runs/mine --data_root=data/mine
     srun --ntasks-per-node=1 python scripts/evaluate.py --checkpoint=DIR --output=DIR
 
 pred.zip is in the official format of the data set's challenge (HO-3D v2, v3 or FreiHAND). With ground truth:
 the official scores.txt, scores.json with tables, pck.png, and report.html, one page with all of it.
 --calibrate fits a temperature to the predicted variances and stores it with the checkpoint, so that
 scripts/predict.py can say how many millimetres it may be off. --joints=detector gives the network the
-detector's joints, as predict.py does; they have a temperature of their own.
+detector's joints, as predict.py does; they have a temperature of their own. Of pictures with 2D labels alone
+(scripts/label.py) the scores are of 2D; without --output they are printed and not written.
 """
 
 import dataclasses
@@ -29,7 +31,9 @@ _CHECKPOINT = flags.DEFINE_string(
 _HAND = flags.DEFINE_string(
     "hand", None, "The hand model, where it is no longer where the checkpoint says."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for pred.zip, the scores and the report.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder for pred.zip, the scores and the report; needed but for 2D labels."
+)
 _DATA_ROOT = flags.DEFINE_string("data_root", None, "Data set; default: the checkpoint's own.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound=1)
 _JOINTS = flags.DEFINE_enum(
@@ -46,8 +50,6 @@ _PUBLISHED_SIGMA = flags.DEFINE_bool(
 )
 _keep_compiled = shared_flags.compilation_cache()
 _meet_processes = shared_flags.processes()
-flags.mark_flags_as_required(["output"])
-
 SHOWN = {
     "joints_2d_px": "2D error, px of a 224 crop",
     "root_mpjpe_mm": "wrist-relative MPJPE, mm",
@@ -55,6 +57,15 @@ SHOWN = {
     "pa_mpvpe_mm": "PA-MPVPE, mm",
     "f_al_score_5": "F@5 mm, aligned",
     "f_al_score_15": "F@15 mm, aligned",
+}
+SHOWN_2D = {
+    "hands": "hands",
+    "joints_2d_px": "2D error, px of a 224 crop",
+    "error_of_box": "2D error, share of the box",
+    "pck_0.1": "PCK at 0.1 of the box",
+    "pck_0.2": "PCK at 0.2 of the box",
+    "jitter_of_box": "jitter, share of the box",
+    "label_jitter_of_box": "jitter of the labels",
 }
 
 
@@ -79,6 +90,12 @@ def main() -> None:
     )
     if jax.process_index():
         return  # the first process tells
+    if scores is not None and "error_of_box" in scores:
+        print("2D labels alone: scores of 2D, none of 3D, no pred.zip")
+        for key, label in SHOWN_2D.items():
+            value = "not measured" if scores[key] is None else f"{scores[key]:8.4g}"
+            print(f"{label:28s} {value}")
+        return
     print(f"{_OUTPUT.value}/pred.zip written")
     if scores is None:
         print("no evaluation_xyz.json and evaluation_verts.json in the data set: not scored")

@@ -63,6 +63,13 @@ class Photos:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def joints_2d(self) -> tuple[np.ndarray, np.ndarray]:
+        """The labels of all hands: (N, 21, 2) px of the pictures, and confidence (N, 21)."""
+        entries = self._entries
+        confidence = [entry.get("confidence", np.ones(21)) for entry in entries]
+        return np.stack([entry["joints"] for entry in entries]), np.stack(confidence)
+
     def frame(self, i: int) -> Frame:
         """Read the photograph of a hand.
 
