@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from amvur_jax.detect.detector import DetectedHand, Fault, distance
+from amvur_jax.detect.detector import DetectedHand, Fault, Side, distance
 from amvur_jax.detect.tips import finger_ends
 from amvur_jax.files.video import Frame
 from amvur_jax.hands.track import Looker, Sighting, size, track_hands
@@ -121,7 +121,7 @@ def judge_frames(
         hands = []
         for track, hand in found:
             fault = "jump" if _jump(sightings, i, track) > JUMP else ""
-            judged = _judged(detector, image, first + track, hand, others, fault)
+            judged = _judged(detector, image, first + track, hand, others, fault, hand.side)
             if not judged.reason:
                 last[track] = hand
             hands.append(judged)
@@ -152,9 +152,11 @@ def _judged(
     first: DetectedHand,
     others: Sequence[DetectedHand],
     fault: str = "",
+    side: Side | None = None,
 ) -> Judged:
-    """A hand, looked at again by its own landmarks and in the mirror."""
+    """A hand, looked at again by its own landmarks and in the mirror; `side` is that which a video tells."""
     hand = detector.follow(image, first.joints_px)
+    hand = hand if side is None else hand._replace(side=side)
     mirrored = detector.mirrored(image, hand)
     height, width = image.shape[:2]
     outside = ((hand.joints_px < 0) | (hand.joints_px > [width, height])).any(-1)

@@ -73,6 +73,21 @@ def test_the_mirror_decides(change, reason):
     )
 
 
+def test_the_side_is_that_of_the_whole_video():
+    """A frame in which the network has the other side is kept where the mirror has the video's."""
+
+    def seen(i):
+        return [moving(i)._replace(side="left" if i == 10 else "right")]
+
+    def mirror(i, hand):
+        return hand._replace(side="right")
+
+    detector = Scripted(seen, mirror)
+    looks = list(judge_frames(detector, frames(), 5, 0, collections.Counter()))
+    assert {(h.hand.side, h.reason) for look in looks for h in look.hands} == {("right", "")}
+    assert 10 in {look.number for look in looks}
+
+
 def test_a_weak_hand_is_dropped():
     found, _ = judge(lambda i: [at("right", 40 + i, 64, score=0.55 if i == 10 else 0.9)])
     assert [i for i, hands in found.items() if hands[0][1] == "unsure"] == [10]
