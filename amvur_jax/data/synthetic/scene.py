@@ -141,30 +141,37 @@ class Sequence:
 
 
 def sample_sequence(
-    rng: np.random.Generator, hand: HandModel, count: int, difficulty: Difficulty
+    rng: np.random.Generator,
+    hand: HandModel,
+    count: int,
+    difficulty: Difficulty,
+    longest: int = MAX_FRAMES,
+    frames_per_key: int = FRAMES_PER_KEY,
 ) -> Sequence:
     """Draws a sequence.
 
     Args:
       rng: numpy Generator.
       hand: a mano_jax.HandModel.
-      count: number of frames, at most MAX_FRAMES.
+      count: number of frames, at most `longest`, of which they are the first.
       difficulty: a Difficulty.
+      longest: for how many frames there are keys, between which all is interpolated.
+      frames_per_key: frames from one to the next.
 
     Returns:
       the Sequence.
     """
     K = _camera(rng)
     betas = np.clip(rng.normal(0.0, 0.9, 10), -2, 2).astype(np.float32)
-    keys = -(-MAX_FRAMES // FRAMES_PER_KEY) + 1
-    along = _blend(keys)
+    along = _blend(longest, frames_per_key)
+    keys = along.shape[1]
     fingers = along @ sample_pose(rng, keys)[:, 1:].reshape(keys, 45)
-    rotation = _rotations(rng, keys, difficulty)
-    pose = np.zeros((MAX_FRAMES, 16, 3), np.float32)
+    rotation = _rotations(rng, along, difficulty)
+    pose = np.zeros((longest, 16, 3), np.float32)
     pose[:, 1:] = fingers.reshape(-1, 15, 3)
     pose[:, 0] = rotation_vector(jnp.asarray(rotation, jnp.float32))
     vertices, joints = (np.asarray(a, np.float64) for a in _pose(hand, betas, pose))
-    middle = _path(rng, keys, K, difficulty)
+    middle = _path(rng, along, K, difficulty)
     trans = middle - joints[:, _MIDDLE_KNUCKLE]
     # The nearest fingertip keeps clear of the camera.
     trans[:, 2] += np.maximum(0.0, 0.2 - (vertices[..., 2] + trans[:, None, 2]).min(axis=1))
@@ -224,21 +231,22 @@ def _camera(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _blend(keys: int) -> np.ndarray:
-    """(MAX_FRAMES, keys) weights of key frames: smooth, and within the keys' convex hull."""
-    time = np.arange(MAX_FRAMES) / FRAMES_PER_KEY
+def _blend(frames: int, frames_per_key: int) -> np.ndarray:
+    """(frames, keys) weights of key frames: smooth, and within the keys' convex hull."""
+    keys = -(-frames // frames_per_key) + 1
+    time = np.arange(frames) / frames_per_key
     before = np.minimum(time.astype(int), keys - 2)
     step = time - before
     step = step * step * (3 - 2 * step)
-    weights = np.zeros((MAX_FRAMES, keys))
-    weights[np.arange(MAX_FRAMES), before] = 1 - step
-    weights[np.arange(MAX_FRAMES), before + 1] = step
+    weights = np.zeros((frames, keys))
+    weights[np.arange(frames), before] = 1 - step
+    weights[np.arange(frames), before + 1] = step
     return weights
 
 
-def _rotations(rng: np.random.Generator, keys: int, difficulty: Difficulty) -> np.ndarray:
-    """(MAX_FRAMES, 3, 3) rotation of the hand into the camera frame."""
-    along = _blend(keys)
+def _rotations(rng: np.random.Generator, along: np.ndarray, difficulty: Difficulty) -> np.ndarray:
+    """(frames, 3, 3) rotation of the hand into the camera frame; along: (frames, keys) of `_blend`."""
+    keys = along.shape[1]
     if difficulty.wide:
         key = [_random_rotations(rng, 1)[0]]
         for _ in range(keys - 1):
@@ -261,8 +269,11 @@ def _rotations(rng: np.random.Generator, keys: int, difficulty: Difficulty) -> n
     )
 
 
-def _path(rng: np.random.Generator, keys: int, K: np.ndarray, difficulty: Difficulty) -> np.ndarray:
-    """(MAX_FRAMES, 3) where the middle knuckle goes."""
+def _path(
+    rng: np.random.Generator, along: np.ndarray, K: np.ndarray, difficulty: Difficulty
+) -> np.ndarray:
+    """(frames, 3) where the middle knuckle goes."""
+    keys = along.shape[1]
     height, width = IMAGE_SIZE
     half = np.array([width, height]) / 2
     home = rng.uniform(-1, 1, 2) * difficulty.margin
@@ -272,7 +283,7 @@ def _path(rng: np.random.Generator, keys: int, K: np.ndarray, difficulty: Diffic
     place = np.clip(home + rng.normal(0, 0.1, (keys, 2)), -0.97, 0.97) * half + half
     depths = np.clip(depth + rng.normal(0, 0.03, keys), difficulty.near, difficulty.far)
     rays = np.concatenate([place, np.ones((keys, 1))], axis=-1) @ np.linalg.inv(K).T
-    return _blend(keys) @ (rays * depths[:, None])
+    return along @ (rays * depths[:, None])
 
 
 def _objects(
