@@ -30,7 +30,7 @@ _DIFFICULTY = flags.DEFINE_enum(
 )
 _LAYOUT = flags.DEFINE_enum("layout", "ho3d_v2", list(LAYOUTS), "As whose files they are written.")
 _VIDEO = flags.DEFINE_string("video", None, "Make this video, an .mp4, and no tree.")
-_SECONDS = flags.DEFINE_float("seconds", 12.0, "Length of the video.", lower_bound=0.1)
+_SECONDS = flags.DEFINE_float("seconds", 20.0, "Length of the video.", lower_bound=0.1)
 
 
 def main() -> None:

@@ -23,7 +23,21 @@ def test_the_shipped_configs_are_fine(name):
     config = __import__(f"amvur_jax.configs.{name}", fromlist=[name]).get_config()
     configuration.check(config)
     assert not config.model.published_quirks
-    assert config.model.spread_head == (name.startswith("synthetic") or name.endswith("_hand"))
+    own = name.startswith(("synthetic", "own")) or name.endswith("_hand")
+    assert config.model.spread_head == own
+
+
+def test_own_pictures_teach_the_shipped_network_by_2d_alone():
+    own, hand = (
+        __import__(f"amvur_jax.configs.{n}", fromlist=[n]).get_config()
+        for n in ("own_weak", "hand")
+    )
+    assert configuration.network(own) == configuration.network(hand)
+    assert own.init_from == "shipped" and own.train.freeze_batch_norm
+    assert own.loss.kl > 0 and own.loss.tsa_pose > 0 and own.loss.use_3d
+    (stream, *_), (mine, _, labels) = own.data.mix
+    assert (stream, mine, labels) == ("stream", "data/mine", "2d")
+    assert own.train.batch_size * own.train.steps < 32_000  # minutes, not hours
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.endswith("_hand")])

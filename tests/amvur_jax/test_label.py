@@ -16,12 +16,14 @@ import pytest
 from scripted import Scripted, at, picture, video
 from videos import write_video
 
+from amvur_jax import inference
 from amvur_jax import label as module
 from amvur_jax.data.open import open_dataset, open_training
 from amvur_jax.data.readers.hands_csv import COLUMNS, read_hands
 from amvur_jax.detect.detector import Detector
 from amvur_jax.detect.tips import finger_ends, landmark_tips
 from amvur_jax.errors import UserError
+from amvur_jax.evaluate import evaluate
 from amvur_jax.files.image import read_image
 from amvur_jax.label import label
 from amvur_jax.labels import sources
@@ -339,3 +341,6 @@ def test_the_whole_way_of_a_panned_video_with_the_detector(tmp_path, detector):
         for h in hands
     ]
     assert np.median(off) < 0.03 and max(off) < 0.08
+    scores = evaluate(inference.load(), None, tmp_path / "mine")
+    assert scores["hands"] == sum(h.split == "evaluation" for h in hands)
+    assert scores["error_of_box"] < 0.3 and scores["pck_0.2"] > 0.5
