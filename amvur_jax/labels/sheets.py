@@ -47,7 +47,9 @@ def _panel(root: Path, hand: LabelledHand) -> np.ndarray:
     joints = hand.joints @ A[:2, :2].T + A[:2, 2]
     panel = np.full((PANEL + _TEXT, PANEL, 3), 255, np.uint8)
     panel[:PANEL] = skeleton(crop, joints / PANEL)
-    words = f"{hand.frame} {hand.side[0]} {hand.score:.2f} {hand.reason or hand.split}"
+    words = (
+        f"{hand.frame} {hand.side[0]} {hand.score:.2f} {hand.split if hand.keep else hand.reason}"
+    )
     place, font = (2, PANEL + _TEXT - 4), cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(panel, words, place, font, 0.37, (40, 40, 40), 1, cv2.LINE_AA)
     return panel

@@ -80,14 +80,15 @@ def opened(inputs: Sequence[str | Path], output: Path) -> Iterator[list[Source]]
 
 def _sequences(path: Path, stack: contextlib.ExitStack) -> list[Source]:
     if path.is_dir():
+        name = path.resolve().name
         files = sorted(p for p in path.rglob("*") if not p.name.startswith(".") and p.is_file())
-        videos = [_video(p, f"{path.name}/{p.relative_to(path)}") for p in files if is_video(p)]
+        videos = [_video(p, f"{name}/{p.relative_to(path)}") for p in files if is_video(p)]
         pictures: list[Found] = [
             (text_of(p.relative_to(path).as_posix()), functools.partial(_open, p))
             for p in files
             if is_picture(p)
         ]
-        return videos + _by_folder(path.resolve().name, pictures)
+        return videos + _by_folder(name, pictures)
     if is_video(path):
         return [_video(path, path.name)]
     try:

@@ -34,8 +34,10 @@ def split_hands(hands: Sequence[LabelledHand], evaluation: float) -> tuple[list[
         return [
             hand._replace(split=hand.split or "train") for hand in hands
         ], "all are for training"
-    if len(new) >= math.ceil(1 / evaluation):
-        held = _chosen({name: sum(h.keep for h in part) for name, part in new.items()}, evaluation)
+    counts = {name: sum(hand.keep for hand in part) for name, part in new.items()}
+    counts = {name: count for name, count in counts.items() if count}
+    if len(counts) >= math.ceil(1 / evaluation):
+        held = _chosen(counts, evaluation)
         parted = [
             hand._replace(split=hand.split or ("evaluation" if hand.sequence in held else "train"))
             for hand in hands
@@ -43,7 +45,7 @@ def split_hands(hands: Sequence[LabelledHand], evaluation: float) -> tuple[list[
         return parted, f"whole sequences are for evaluation: {', '.join(sorted(held))}"
     limits = {name: _limits(part, evaluation) for name, part in new.items()}
     parted = [hand if hand.split else _parted(hand, *limits[hand.sequence]) for hand in hands]
-    few = "one sequence" if len(new) == 1 else f"{len(new)} sequences"
+    few = "one sequence" if len(counts) == 1 else f"{len(counts)} sequences"
     return parted, (
         f"of {few}, too few to hold whole ones back, the end is for evaluation, and a gap of {GAP:.0%} "
         "before it is left out; film at different times and places for figures that say more"

@@ -213,6 +213,14 @@ def test_large_frames_are_made_smaller_and_the_labels_with_them(tmp_path):
     assert frame.image.shape == (1024, 1280, 3)
 
 
+def test_the_folder_that_one_is_in_has_a_name(clips, tmp_path, monkeypatch):
+    (tmp_path / "film").mkdir()
+    shutil.copy(clips[2], tmp_path / "film" / "day 1.avi")
+    monkeypatch.chdir(tmp_path / "film")
+    (told, *_) = label(["."], tmp_path / "out", Scripted(moving))
+    assert told.startswith("film/day_1.avi: 30 frames")
+
+
 def test_a_folder_has_a_sequence_for_each_folder_and_video(clips, tmp_path):
     root = tmp_path / "in"
     for i in range(40):

@@ -55,6 +55,14 @@ def test_of_few_sequences_the_end_of_each_is_held_back(lengths):
     assert sum(not h.keep for h in hands) == 10
 
 
+def test_sequences_without_a_kept_hand_are_none():
+    """One is left that has any: its end is held back, and something is in both splits."""
+    none = [hand(f"n{i}", 0, keep=False) for i in range(9)]
+    hands, _ = split_hands([*none, *sequences([50])], 0.2)
+    assert {h.split for h in hands if h.keep} == {"train", "evaluation"}
+    assert all(h.split for h in hands)
+
+
 def test_hands_of_a_frame_are_on_one_side_dropped_ones_too():
     hands = [hand("s", n, k, keep=k < 2) for n in range(50) for k in range(3)]
     parted, _ = split_hands(hands, 0.2)
