@@ -122,7 +122,7 @@ def evaluate(
     root = data_root or config.get("eval", {}).get("root") or config["data"]["root"]
     dataset = open_dataset(root, "evaluation", predictor.hand)
     if isinstance(dataset, Photos) and not calibrate:
-        return evaluate_2d(predictor, dataset, output, batch_size)
+        return evaluate_2d(predictor, dataset, output, batch_size, detector)
     if output is None:
         raise UserError("--output=DIR is needed: the folder of pred.zip and the scores")
     output = pathlib.Path(output)
@@ -167,7 +167,11 @@ def evaluate(
 
 
 def evaluate_2d(
-    predictor: Predictor, dataset: Photos, output: str | pathlib.Path | None, batch_size: int = 32
+    predictor: Predictor,
+    dataset: Photos,
+    output: str | pathlib.Path | None,
+    batch_size: int = 32,
+    detector: Detector | None = None,
 ) -> dict[str, Any] | None:
     """Score the 2D joints of pictures that have no other labels; the first process does.
 
@@ -180,7 +184,8 @@ def evaluate_2d(
     if jax.process_index():
         return None
     joints, units = [], []
-    for batch in predictions(predictor, dataset, batch_size, predictor.config["data"]["workers"]):
+    workers = predictor.config["data"]["workers"]
+    for batch in predictions(predictor, dataset, batch_size, workers, detector):
         matrix = batch["crop"].astype(np.float64)
         inverse = np.linalg.inv(matrix)[:, :2]
         seen = batch["joints_2d"] * predictor.size

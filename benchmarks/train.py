@@ -18,6 +18,7 @@ SETTINGS = ConfigDict(
         "learning_rate": 1e-5,
         "steps": 1000,
         "schedule": "step",
+        "optimizer": "adam",
         "warmup_steps": 0,
         "clip_norm": 0.0,
         "accumulate": 1,

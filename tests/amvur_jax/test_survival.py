@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from tensorboard_events import scalars
 from tiny import tiniest_config
 from trees import write_ho3d
@@ -20,6 +21,7 @@ from trees import write_ho3d
 from amvur_jax import checkpoint
 from amvur_jax.errors import UserError
 from amvur_jax.train import train
+from amvur_jax.training.optimizer import make_optimizer
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 
@@ -173,6 +175,25 @@ def save_scored(folder, *errors):
     saver.finish()
     saver.close()
     return {p.name for p in (folder / "checkpoints").iterdir()}
+
+
+def test_what_muon_leaves_out_is_no_hindrance(tmp_path):
+    """Its state has holes where parameters are Adam's: it is saved, and comes back."""
+    train = ConfigDict(
+        {"optimizer": "muon", "learning_rate": 1.0, "steps": 9, "schedule": "cosine"}
+    )
+    train.update(warmup_steps=0, clip_norm=0.0)
+    params = {"backbone": {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4)}}
+    state = small_state(4) | {"model": {"params": params, "batch_stats": {}}}
+    state["optimizer"] = make_optimizer(train).init(params)
+    state["optimizer"] = jax.tree.map(lambda x: x + 1, state["optimizer"])
+    saver = checkpoint.Saver(checkpoint.manager(tmp_path, keep=1), {"train": {}})
+    saver.save(1, state, {}, None)
+    saver.finish()
+    saver.close()
+    again, _ = checkpoint.restore_state(tmp_path, jax.tree.map(checkpoint.as_shape, state))
+    assert jax.tree.structure(again["optimizer"]) == jax.tree.structure(state["optimizer"])
+    jax.tree.map(np.testing.assert_array_equal, again, state)
 
 
 def test_the_newest_and_the_best_stay_and_a_score_that_is_no_number_is_the_worst(tmp_path):

@@ -153,14 +153,14 @@ def test_a_joint_counts_as_much_as_its_confidence():
     rng = np.random.default_rng(0)
     pred, target = jnp.asarray(rng.uniform(0, 1, (2, 3, 21, 2)), jnp.float32)
     confidence = jnp.asarray(rng.uniform(0, 1, (3, 21)), jnp.float32)
-    for norm in ("l1", "l2"):
+    for kind in ("l1", "l2"):
         alone = [
-            losses.keypoint_2d(pred, target, jnp.zeros((3, 21)).at[b, j].set(1.0), norm)
+            losses.keypoint_2d(pred, target, jnp.zeros((3, 21)).at[b, j].set(1.0), kind)
             for b in range(3)
             for j in range(21)
         ]
         expected = np.dot(np.asarray(alone, np.float64), np.asarray(confidence).ravel())
-        found = losses.keypoint_2d(pred, target, confidence, norm)
+        found = losses.keypoint_2d(pred, target, confidence, kind)
         assert float(found) == pytest.approx(expected, rel=1e-5)
 
 

@@ -11,6 +11,7 @@ from amvur_jax.training.optimizer import global_norm, learning_rate, make_optimi
 
 def fields(**changes):
     base = {"learning_rate": 1e-3, "steps": 100, "schedule": "step", "warmup_steps": 0}
+    base |= {"optimizer": "adam"}
     return ConfigDict(base | changes)
 
 
@@ -55,6 +56,37 @@ def test_a_step_of_the_chain_is_that_of_optax_adam():
         updates, state = ours.update(gradients, state, params, step=step, norm=norm)
         expected, expected_state = theirs.update(gradients, expected_state, params)
         np.testing.assert_allclose(updates["a"], expected["a"], rtol=1e-6)
+
+
+def test_muon_takes_every_direction_of_a_kernel_alike_and_descends():
+    """Of the gradient's singular vectors the step keeps the vectors, and makes the values nearly one."""
+    g = np.random.default_rng(0)
+    kernel = jnp.asarray(g.standard_normal((3, 3, 4, 8)), jnp.float32)
+    params = {
+        "backbone": {"conv": {"kernel": kernel, "bias": jnp.ones(8)}},
+        "prior": {"pose": {"kernel": jnp.ones((4, 2))}},
+    }
+    gradients = {
+        "backbone": {"conv": {"kernel": 5 * kernel, "bias": jnp.ones(8)}},
+        "prior": {"pose": {"kernel": jnp.full((4, 2), -3.0)}},
+    }
+    optimizer = make_optimizer(fields(optimizer="muon", clip_norm=0.0, schedule="cosine"))
+    state = optimizer.init(params)
+    updates, _ = optimizer.update(gradients, state, params, step=jnp.int32(0), norm=jnp.float32(1))
+    matrix, step = (
+        np.asarray(x).reshape(36, 8) for x in (kernel, updates["backbone"]["conv"]["kernel"])
+    )
+    u, values, v = np.linalg.svd(matrix, full_matrices=False)
+    along = np.diag(u.T @ -step @ v.T) / 1e-3  # the rate
+    assert along.min() > 0.5 * along.max() > 0 and values.min() < 0.5 * values.max()
+    np.testing.assert_allclose(-step, 1e-3 * u @ np.diag(along) @ v, atol=1e-6)
+    assert np.sqrt(np.mean(step**2)) == pytest.approx(0.2e-3, rel=0.3)
+    # All else goes Adam's way, against the gradient, by about the rate.
+    for update, sign in (
+        (updates["backbone"]["conv"]["bias"], -1),
+        (updates["prior"]["pose"]["kernel"], 1),
+    ):
+        assert (sign * update > 0.5e-3).all() and (sign * update < 2e-3).all()
 
 
 def test_the_global_norm_is_that_of_all_numbers_in_one_row():
