@@ -85,17 +85,23 @@ def skeleton(picture: np.ndarray, joints_2d: np.ndarray) -> np.ndarray:
     return picture
 
 
-def heat(values: np.ndarray) -> np.ndarray:
-    """(V,) -> (V,3) colours from blue (the 2nd percentile) to red (the 98th)."""
+def extent(values: np.ndarray) -> tuple[float, float]:
+    """What `heat` shows as blue and as red: the 2nd percentile of values and the 98th."""
     low, high = np.percentile(values, [2, 98])
+    return float(low), float(high)
+
+
+def heat(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(V,) -> (V,3) colours from blue (low) to red (high)."""
     level = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
     bgr = cv2.applyColorMap((level * 255).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0]
     return bgr[:, ::-1] / 255.0
 
 
-def sigma(log_var: ArrayLike) -> np.ndarray:
-    """(V,3) log-variances -> (V,) standard deviation, root of the summed variances."""
-    return np.sqrt(np.exp(np.asarray(log_var, np.float64)).sum(-1))
+def sigma_mm(log_var: ArrayLike, temperature: float | None) -> np.ndarray:
+    """(...,V,3) log-variances, m² -> (...,V) mm, a coordinate's standard deviation; None: no temperature."""
+    variance = np.exp(np.asarray(log_var, np.float64)).mean(-1)
+    return 1000 * np.sqrt((temperature or 1.0) * variance)
 
 
 def texture_colors(texture: Texture, i: int) -> np.ndarray:
@@ -113,21 +119,26 @@ def panels(
     images: Sequence[np.ndarray] | np.ndarray,
     i: int,
     background: np.ndarray | None = None,
+    scale: tuple[float, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """The four pictures of sample i: mesh over the crop, 2D joints, uncertainty, texture.
 
-    background: the same crop at a higher resolution, if there is one.
+    background: the same crop at a higher resolution, if there is one. scale: the sigmas, mm, that are blue
+    and red, the same for all samples that are to be compared; None: this one's `extent`.
     """
     background = images[i] if background is None else background
     view = predictor.view(outputs)
     vertices, K = np.asarray(view.vertices[i]), np.asarray(view.K[i])
     faces, size = predictor.hand.faces, predictor.size
-    spread = sigma(predictor.sigma(outputs).vertices[i])
+    spread = sigma_mm(predictor.sigma(outputs).vertices[i], predictor.temperature)
+    low, high = scale or extent(spread)
     colors = texture_colors(outputs.texture, i)  # type: ignore[arg-type]  # it was asked for
     return {
         "prediction": mesh(vertices, faces, K, size, image=background),
         "2D joints": skeleton(enlarge(background), np.asarray(predictor.joints_2d(outputs)[i])),
-        "uncertainty": mesh(vertices, faces, K, size, heat(spread)),
+        f"sigma, {low:.0f} to {high:.0f} mm": mesh(
+            vertices, faces, K, size, heat(spread, low, high)
+        ),
         "texture": mesh(vertices, faces, K, size, colors, light=None),
     }
 

@@ -31,7 +31,8 @@ def overview(predictor: Predictor, dataset: Dataset, count: int = 6) -> np.ndarr
     sharp = [make_sample(frame, draw.PANEL, crop_scale=scale) for frame in frames]
     images = np.stack([s["image"] for s in samples])
     outputs = jax.device_get(predictor(images))
-    rows = []
+    sigmas = draw.sigma_mm(predictor.sigma(outputs).vertices, predictor.temperature)
+    rows, colors = [], draw.extent(sigmas)
     for n, i in enumerate(chosen):
         crop, K = sharp[n]["image"], sharp[n]["K"]
         row = {"crop": crop}
@@ -39,5 +40,5 @@ def overview(predictor: Predictor, dataset: Dataset, count: int = 6) -> np.ndarr
             joints, vertices = (part[i] for part in dataset.ground_truth)
             truth = draw.mesh(vertices, predictor.hand.faces, K, draw.PANEL, image=crop)
             row["ground truth"] = draw.skeleton(truth, project(joints, K) / draw.PANEL)
-        rows.append(row | draw.panels(predictor, outputs, images, n, background=crop))
+        rows.append(row | draw.panels(predictor, outputs, images, n, crop, colors))
     return draw.sheet(rows)

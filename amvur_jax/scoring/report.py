@@ -142,14 +142,14 @@ def pictures(
         for points in dataset.ground_truth  # type: ignore[union-attr]  # there is one
     )
     moved = record["vertices_cam"] - record["joints_cam"][0] + joints[0]
-    scale = 1000 * np.sqrt((temperature or 1.0) / 3)
-    sigma_mm = scale * draw.sigma(record["vertices_log_var"])
-    low, high = np.percentile(sigma_mm, [2, 98])
+    sigma_mm = draw.sigma_mm(record["vertices_log_var"], temperature)
+    low, high = draw.extent(sigma_mm)
+    heat = draw.heat(sigma_mm, low, high)
     return {
         "crop": crop,
         "ground truth": draw.mesh(vertices, faces, K, size, image=crop),
         "prediction": draw.mesh(moved, faces, K, size, image=crop),
-        f"sigma {low:.0f}-{high:.0f} mm": draw.mesh(moved, faces, K, size, draw.heat(sigma_mm)),
+        f"sigma {low:.0f}-{high:.0f} mm": draw.mesh(moved, faces, K, size, heat),
     }
 
 

@@ -31,15 +31,18 @@ def test_a_skeleton_puts_a_dot_on_each_joint_that_is_in_the_picture():
 
 
 def test_heat_goes_from_blue_to_red():
-    colors = draw.heat(np.linspace(3.0, 4.0, 101))
+    colors = draw.heat(np.linspace(3.0, 4.0, 101), 3.0, 4.0)
     assert colors[0, 2] > colors[0, 0]
     assert colors[-1, 0] > colors[-1, 2]
-    assert np.isfinite(draw.heat(np.ones(5))).all()
+    assert np.isfinite(draw.heat(np.ones(5), *draw.extent(np.ones(5)))).all()
+    # The same number has the same colour, whatever it stands beside.
+    np.testing.assert_array_equal(draw.heat(np.array([3.5]), 3.0, 4.0), colors[50:51])
 
 
-def test_sigma_is_the_root_of_the_summed_variances():
-    log_var = np.log(np.array([[0.01, 0.04, 0.04]]))
-    np.testing.assert_allclose(draw.sigma(log_var), [0.3])
+def test_sigma_is_a_coordinates_root_mean_variance():
+    log_var = np.log(np.array([[0.01, 0.04, 0.04]]) / 1e6)
+    np.testing.assert_allclose(draw.sigma_mm(log_var, None), [np.sqrt(0.03)])
+    np.testing.assert_allclose(draw.sigma_mm(log_var, 4.0), [2 * np.sqrt(0.03)])
 
 
 def test_a_sheet_holds_every_picture():
