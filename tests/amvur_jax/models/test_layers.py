@@ -52,6 +52,14 @@ def test_convolution_and_its_gradients_are_those_of_jax(case):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * (1 + abs(theirs).max()))
 
 
+def test_a_small_map_is_looked_up_at_once():
+    x, kernel = jnp.ones((1, 2, 2, 3)), jnp.ones((3, 3, 3, 4))
+    settings = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    text = str(jax.make_jaxpr(lambda x: convolve(x, kernel, (1, 1), ((1, 1),) * 2, **settings))(x))
+    assert text.count("gather[") == on_one_cpu()
+    assert "concatenate" not in text  # each part of it would be a loop to compile
+
+
 def check_layout(loss, *inputs):
     """All convolutions of a loss and its gradients have the order that XLA's CPU code is written for.
 
