@@ -241,7 +241,7 @@ def _levels(parents: tuple[int, ...]) -> list[np.ndarray]:
     for joint, parent in enumerate(parents):
         if parent >= 0:
             depth[joint] = depth[parent] + 1
-    return [np.flatnonzero(np.array(depth) == d) for d in range(1, max(depth) + 1)]
+    return [np.flatnonzero(np.array(depth) == d) for d in range(max(depth) + 1)]
 
 
 def _chain(
@@ -249,13 +249,33 @@ def _chain(
 ) -> tuple[jax.Array, jax.Array]:
     """Rotations (..., 16, 3, 3) and positions (..., 16, 3) of the joints, parents first."""
     batch = jnp.broadcast_shapes(local.shape[:-3], rest.shape[:-2])
-    rotations = jnp.broadcast_to(local, (*batch, *local.shape[-3:]))
-    joints = jnp.broadcast_to(rest, (*batch, *rest.shape[-2:]))
-    for level in _levels(parents):
+    local = jnp.broadcast_to(local, (*batch, *local.shape[-3:]))
+    rest = jnp.broadcast_to(rest, (*batch, *rest.shape[-2:]))
+    before, *levels = _levels(parents)
+    rotations, joints = _rows(local, before, -3), _rows(rest, before, -2)
+    done = [(rotations, joints)]
+    for level in levels:
         above = np.array(parents)[level]
-        turned = _matvec3(rotations[..., above, :, :], rest[..., level, :] - rest[..., above, :])
-        joints = joints.at[..., level, :].set(joints[..., above, :] + turned)
-        rotations = rotations.at[..., level, :, :].set(
-            _matmul3(rotations[..., above, :, :], local[..., level, :, :])
-        )
-    return rotations, joints
+        places = np.searchsorted(before, above)
+        turn, place = _rows(rotations, places, -3), _rows(joints, places, -2)
+        bone = _rows(rest, level, -2) - _rows(rest, above, -2)
+        rotations, joints = _matmul3(turn, _rows(local, level, -3)), place + _matvec3(turn, bone)
+        done.append((rotations, joints))
+        before = level
+    order = np.argsort(np.concatenate(_levels(parents)))
+    rotations, joints = (jnp.concatenate(x, axis) for x, axis in zip(zip(*done), (-3, -2)))
+    return _rows(rotations, order, -3), _rows(joints, order, -2)
+
+
+def _rows(x: jax.Array, indices: np.ndarray, axis: int) -> jax.Array:
+    """x at indices along an axis, as a slice where they are evenly spaced: a look-up compiles slowly."""
+    steps = np.unique(np.diff(indices))
+    if len(indices) == 1 or (len(steps) == 1 and steps[0] > 0):
+        stride = int(steps[0]) if len(steps) else 1
+        return jax.lax.slice_in_dim(x, int(indices[0]), int(indices[-1]) + 1, stride, axis)
+    if len(steps) == 1 and steps[0] == 0:  # one for all
+        one = jax.lax.index_in_dim(x, int(indices[0]), axis)
+        shape = list(x.shape)
+        shape[axis] = len(indices)
+        return jnp.broadcast_to(one, shape)
+    return jnp.take(x, indices, axis)

@@ -11,6 +11,7 @@ from fake_mano import make_fake_mano
 
 import mano_jax
 from mano_jax import HandModel, load_hand
+from mano_jax.model import _chain
 from mano_jax.rotations import rotation_matrix
 from mano_jax.topology import MODEL_TO_MANO21, PARENTS
 
@@ -154,6 +155,20 @@ def test_bones_keep_their_length_and_rotations_compose(hand):
     np.testing.assert_allclose(lengths(posed.joints), lengths(shaped.joints), atol=1e-6)
     expected = rotation_matrix(pose[0]) @ rotation_matrix(pose[4]) @ rotation_matrix(pose[5])
     np.testing.assert_allclose(posed.rotations[5], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("parents", [PARENTS, (-1, 0, 0, 1, 1, 2, 3, 6, 2, 0, 9, 10, 4, 4, 4, 5)])
+def test_each_joint_is_carried_by_its_parent(parents):
+    rng = np.random.default_rng(3)
+    local, rest = rotation_matrix(rng.normal(size=(2, 16, 3))), rng.normal(size=(16, 3))
+    rotations, joints = [np.asarray(local[:, 0])], [np.broadcast_to(rest[0], (2, 3))]
+    for i, parent in list(enumerate(parents))[1:]:
+        joints.append(joints[parent] + rotations[parent] @ (rest[i] - rest[parent]))
+        rotations.append(rotations[parent] @ np.asarray(local[:, i]))
+    found = jax.jit(_chain, static_argnums=0)(parents, local, jnp.asarray(rest, jnp.float32))
+    np.testing.assert_allclose(found[0], np.stack(rotations, 1), atol=1e-5)
+    np.testing.assert_allclose(found[1], np.stack(joints, 1), atol=1e-5)
+    assert "scatter" not in str(jax.make_jaxpr(_chain, static_argnums=0)(parents, local, rest))
 
 
 def test_moved_is_a_rigid_motion(hand):
