@@ -63,6 +63,17 @@ class Seen(NamedTuple):
     sigma: jax.Array
 
 
+class _Search(NamedTuple):
+    """The best change (61,) yet, its cost, residuals (n,) and slope (n,61); damping; what is tried next."""
+
+    change: jax.Array
+    cost: jax.Array
+    missed: jax.Array
+    slope: jax.Array
+    damping: jax.Array
+    tried: jax.Array
+
+
 @functools.partial(jax.jit, static_argnames="fingertips")
 def refine(
     hand: HandModel,
@@ -153,21 +164,24 @@ def _solve(bones: Skeleton, start: Posed, regressed: jax.Array, seen: Seen) -> j
             ]
         )
 
-    def step(
-        state: tuple[jax.Array, jax.Array, jax.Array], _: None
-    ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], None]:
-        change, cost, damping = state
-        missed, slope = residuals(change), jax.jacfwd(residuals)(change)
-        curvature = slope.T @ slope
+    # Where the last try was worse, from the best again, more carefully. Each turn looks at one try: with
+    # residuals and slope in one place there is half as much to compile.
+    def step(state: _Search, _: None) -> tuple[_Search, None]:
+        slope, missed = jax.jacfwd(lambda x: (residuals(x),) * 2, has_aux=True)(state.tried)
+        cost = (missed**2).sum()
+        good = cost < state.cost
+        found = _Search(state.tried, cost, missed, slope, 0.3 * state.damping, state.tried)
+        kept = state._replace(damping=5.0 * state.damping)
+        best: _Search = jax.tree.map(lambda a, b: jnp.where(good, a, b), found, kept)
+        curvature = best.slope.T @ best.slope
         scale = jnp.diag(jnp.diag(curvature))
-        factor = jax.scipy.linalg.cho_factor(curvature + damping * scale)
-        tried = change - jax.scipy.linalg.cho_solve(factor, slope.T @ missed)
-        least = (residuals(tried) ** 2).sum()
-        good = least < cost
-        change, cost = jnp.where(good, tried, change), jnp.where(good, least, cost)
-        return (change, cost, jnp.where(good, 0.3, 5.0) * damping), None
+        factor = jax.scipy.linalg.cho_factor(curvature + best.damping * scale)
+        change = jax.scipy.linalg.cho_solve(factor, best.slope.T @ best.missed)
+        return best._replace(tried=best.change - change), None
 
     none = jnp.zeros(3 + _FINGERS + _BETAS + 3)
-    state = (none, (residuals(none) ** 2).sum(), jnp.asarray(0.01))
-    (change, _, _), _ = jax.lax.scan(step, state, length=STEPS)
-    return change
+    missed = jnp.zeros(jax.eval_shape(residuals, none).shape)
+    slope, damping = jnp.zeros((*missed.shape, *none.shape)), jnp.asarray(0.01 / 0.3)
+    first = _Search(none, jnp.asarray(jnp.inf), missed, slope, damping, none)
+    best, _ = jax.lax.scan(step, first, length=1 + STEPS)
+    return best.change
