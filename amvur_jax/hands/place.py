@@ -6,12 +6,9 @@ straight at it. A hand at the rim looks the same when it is turned with the ray 
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 
 from amvur_jax.models import pose_head
-
-_placed = jax.jit(pose_head.placed)
 
 
 def ray(K: np.ndarray, pixel: np.ndarray) -> np.ndarray:
@@ -67,10 +64,9 @@ def into_picture(
     seen = np.where(np.isnan(landmarks_px), seen, landmarks_px)
     turned = np.einsum("bij,bnj->bni", turn, points - joints[:, :1])
     rays = (seen - K[:2, 2]) / K[[0, 1], [0, 1]]
-    unit = np.broadcast_to(np.array([1.0, 0.0, 1.0, 0.0], np.float32), (len(points), 4))
-    arrays = (turned[:, :21], rays, np.ones(rays.shape[:2]))
-    shift = _placed(*(a.astype(np.float32) for a in arrays), unit)
-    return turned + np.asarray(shift, np.float64)[:, None]
+    unit = np.broadcast_to([1.0, 0.0, 1.0, 0.0], (len(points), 4))
+    shift = pose_head.placed(turned[:, :21], rays, np.ones(rays.shape[:2]), unit)
+    return turned + shift[:, None]
 
 
 def rigid(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -330,9 +330,8 @@ class Reconstructor:
 
         Exact where the answer is the hand model's; a mesh of the network's own is met as well as can be.
         """
-        found = _unturned(self.predictor.hand, answer.finger_pose, answer.betas)
-        vertices, wrist = (np.asarray(x, np.float64) for x in found)
-        rotation, shift = place.rigid(vertices, vertices_cam)
+        points, wrist = self._unturned(answer.finger_pose, answer.betas)
+        rotation, shift = place.rigid(points[:, 21:], vertices_cam)
         at = np.einsum("bij,bj->bi", rotation, wrist) + shift
         return Posed(rotation, answer.finger_pose, answer.betas, at - wrist)
 
@@ -345,40 +344,29 @@ class Reconstructor:
         sigma_mm: np.ndarray,
     ) -> tuple[Posed, np.ndarray]:
         """`refine.refine` of joints (B,21,3) to landmarks (B,21,2) px: the Posed, its points (B,21+V,3)."""
-        config, hand = self.predictor.network.config, self.predictor.hand
         camera = np.array([K[0, 0], K[0, 2], K[1, 1], K[1, 2]])
         arrays = jax.tree.map(np.float32, (posed, joints, landmarks, camera, sigma_mm / 1000))
-        moved = _moved(hand, *arrays, config.fingertips, config.regressor_tips)
-        return jax.tree.map(np.float64, jax.device_get(moved))
+        moved = refine(self.predictor.hand, *arrays, self.predictor.network.config.fingertips)
+        posed = jax.tree.map(np.float64, jax.device_get(moved))
+        return posed, posed.moved(*self._unturned(posed.fingers, posed.betas))
+
+    def _unturned(self, fingers: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`_unturned` of the hand and the joints that the network regresses, float64."""
+        hand, tips = self.predictor.hand, self.predictor.network.config.regressor_tips
+        found = _unturned(hand, np.float32(fingers), np.float32(betas), tips)
+        points, wrist = (np.asarray(x, np.float64) for x in found)
+        return points, wrist
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="tips")
 def _unturned(
-    hand: mano_jax.HandModel, finger_pose: jax.Array, betas: jax.Array
+    hand: mano_jax.HandModel, fingers: jax.Array, betas: jax.Array, tips: str
 ) -> tuple[jax.Array, jax.Array]:
-    """Vertices (B,V,3) and wrist (B,3) m of the hand model, its wrist not turned."""
-    pose = jnp.concatenate([jnp.zeros_like(finger_pose[:, :1]), finger_pose], 1)
+    """The 21 joints, as regressed, and vertices (B,21+V,3), and the wrist (B,3), m, of a hand not turned."""
+    pose = jnp.concatenate([jnp.zeros_like(fingers[:, :1]), fingers], 1)
     posed = hand.with_shape(betas).with_pose(pose)
-    return posed.vertices, posed.joints[:, 0]
-
-
-@functools.partial(jax.jit, static_argnames=("fingertips", "tips"))
-def _moved(
-    hand: mano_jax.HandModel,
-    start: Posed,
-    joints: jax.Array,
-    landmarks_px: jax.Array,
-    camera: jax.Array,
-    sigma: jax.Array,
-    fingertips: str,
-    tips: str,
-) -> tuple[Posed, jax.Array]:
-    """`refine`, and its 21 joints, as the network's are regressed, and vertices, (B,21+V,3) m."""
-    better = refine(hand, start, joints, landmarks_px, camera, sigma, fingertips)
-    vertices, root = _unturned(hand, better.fingers, better.betas)
-    vertices = better.moved(vertices, root)
-    found = regressed(hand.joint_regressor_21(tips), vertices)
-    return better, jnp.concatenate([found, vertices], 1)
+    joints = regressed(hand.joint_regressor_21(tips), posed.vertices)
+    return jnp.concatenate([joints, posed.vertices], 1), posed.joints[:, 0]
 
 
 def _of_rows(chosen: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

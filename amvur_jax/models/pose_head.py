@@ -9,7 +9,7 @@ camera is no guess: it is the one from which the joints are seen where they are.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,9 @@ from amvur_jax.models.layers import Rngs, layer_norm, linear
 from mano_jax.skeleton import Skeleton
 
 TURNS = 3  # how often the head answers, each time better
-Number = TypeVar("Number", jax.Array, np.ndarray)
 _HALF = 0.05  # crops' sides that joints are off of which there is half a confidence
+
+A = TypeVar("A", bound=Any)  # an array
 
 
 class Keypoints(NamedTuple):
@@ -41,7 +42,7 @@ class Keypoints(NamedTuple):
     depth_weight: jax.Array
 
 
-def confidence(off: Number) -> Number:
+def confidence(off: A) -> A:
     """How much joints count that may be this far off, crops' sides or hands: 1 to 0."""
     return 1 / (1 + (off / _HALF) ** 2)
 
@@ -81,8 +82,8 @@ def rotation_of(six: jax.Array) -> jax.Array:
     return jnp.stack([a, b, jnp.cross(a, b)], -1)
 
 
-def placed(points: jax.Array, xy: jax.Array, weight: jax.Array, camera: jax.Array) -> jax.Array:
-    """The translation with which a camera sees points best where they are.
+def placed(points: A, xy: A, weight: A, camera: A) -> A:
+    """The translation with which a camera sees points best where they are; of numpy's arrays or JAX's.
 
     The spread of what they lack, X - ray Z, over the spread of the rays is the distance, whatever else is
     wrong with the points; the means of both then give the rest.
@@ -95,17 +96,18 @@ def placed(points: jax.Array, xy: jax.Array, weight: jax.Array, camera: jax.Arra
     Returns:
       (B,3) m.
     """
+    xp = points.__array_namespace__()
     f, c = camera[:, None, ::2], camera[:, None, 1::2]
     w = weight[..., None] / (weight.sum(-1)[:, None, None] + 1e-6)
     ray = (xy - c) / f
     off = ray * points[..., 2:] - points[..., :2]
     ray_mean, off_mean = (w * ray).sum(1, keepdims=True), (w * off).sum(1, keepdims=True)
     off_spread, ray_spread = (
-        jnp.sqrt((w * (x - mean) ** 2).sum((1, 2)) + 1e-8)
+        xp.sqrt((w * (x - mean) ** 2).sum((1, 2)) + 1e-8)
         for x, mean in ((off, off_mean), (ray, ray_mean))
     )
     z = (off_spread / ray_spread)[:, None]
-    return jnp.concatenate([off_mean[:, 0] + z * ray_mean[:, 0], z], -1)
+    return xp.concatenate([off_mean[:, 0] + z * ray_mean[:, 0], z], -1)
 
 
 def taken(

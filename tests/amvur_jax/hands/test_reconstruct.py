@@ -1,6 +1,7 @@
 """Photographs to hands with a tiny network of random parameters: laws that hold whatever it has learnt."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -91,6 +92,15 @@ def test_only_a_few_sizes_of_batches_are_compiled(predictor, monkeypatch):
         assert len(reconstructor(IMAGE, 70, (BOXES * 2)[:count])) == count
     assert seen == [1, 4, 4, 4]
     assert reconstructor(IMAGE, 70, []) == []
+
+
+def test_three_programs_are_compiled_for_a_photograph(predictor, caplog):
+    fresh = dataclasses.replace(predictor)
+    jax.clear_caches()
+    with jax.log_compiles():
+        Reconstructor(fresh, OneHand("right"))(IMAGE, 70)
+    found = re.findall(r"Finished XLA compilation of jit\((\w+)\)", caplog.text)
+    assert sorted(found) == ["_unturned", "answered", "refine"]
 
 
 def test_a_mirrored_photograph_has_every_number_mirrored(predictor, hands):
