@@ -26,7 +26,7 @@ from amvur_jax.hands.focal import parse_focal
 from amvur_jax.hands.pictures import boxes_of, find_pictures, parse_box, read_boxes
 from amvur_jax.hands.reconstruct import Box, Reconstructor
 from amvur_jax.predict import check_output, check_summary, check_video, predict, told
-from amvur_jax.runtime import cli, shared_flags
+from amvur_jax.runtime import cli, shared_flags, startup
 
 _INPUT = flags.DEFINE_string(
     "input",
@@ -78,6 +78,7 @@ flags.mark_flags_as_required(["input", "output"])
 
 
 def main() -> None:
+    startup.collect_rarely()
     _keep_compiled()
     pictures = find_pictures(_INPUT.value, sys.stdin if _INPUT.value == "-" else ())
     boxes = _boxes(pictures.paths)

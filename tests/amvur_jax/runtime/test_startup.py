@@ -1,5 +1,6 @@
 """What happens before the first step: XLA's flags, the cache of compiled code, other processes."""
 
+import gc
 import os
 import platform
 import subprocess
@@ -108,6 +109,18 @@ def test_what_is_compiled_is_kept_where_it_was_said(tmp_path, users):
     subprocess.run(command, env=environment, check=True, timeout=300)
     assert [path.name for path in tmp_path.iterdir()] == ["users" if users else "ours"]
     assert any(tmp_path.glob("*/*"))
+
+
+def test_what_stays_is_not_looked_through_for_garbage():
+    before, looks = gc.get_threshold(), []
+    gc.callbacks.append(lambda phase, info: looks.append(phase))
+    try:
+        startup.collect_rarely()
+        kept = [[] for _ in range(40_000)]  # sixty looks, or twenty, of Python's own
+        assert len(kept) == 40_000 and looks.count("start") <= 1
+    finally:
+        gc.callbacks.pop()
+        gc.set_threshold(*before)
 
 
 def test_the_cache_is_below_the_users_own(monkeypatch):
