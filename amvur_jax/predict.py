@@ -24,6 +24,7 @@ from amvur_jax.hands.overlay import overlay
 from amvur_jax.hands.pictures import OVERLAY, VIDEO_OVERLAY
 from amvur_jax.hands.track import track_hands
 from amvur_jax.hands.video import write_video
+from amvur_jax.runtime.ahead import ahead
 
 if TYPE_CHECKING:
     from amvur_jax.hands.hand import FocalSource, Hand
@@ -104,26 +105,32 @@ def predict(
     done = begin(output, resume, overwrite)
     names = {entry["picture"]: entry["name"] for entry in done.values()}
     summary = Summary()
-    bar = tqdm(pictures, unit="picture", disable=None if len(pictures) > 1 else True)
-    for number, path in enumerate(bar):
-        picture = text_of(path)
-        if picture in done:
-            summary.earlier += 1
-            continue
+    left = [path for path in pictures if text_of(path) not in done]
+    summary.earlier = len(pictures) - len(left)
+
+    def reconstructed(path: Path) -> Callable[[Path, str], _Made] | UserError:
         try:
             if is_video(path):
-                write = _video(reconstructor, path, focal, draw, smooth, summary)
-            else:
-                given = None if boxes is None else boxes.get(path)
-                write = _picture(reconstructor, path, focal, given, kinds, draw)
+                return _video(reconstructor, path, focal, draw, smooth, summary)
+            given = None if boxes is None else boxes.get(path)
+            return _picture(reconstructor, path, focal, given, kinds, draw)
         except UserError as error:
-            summary.bad[path] = str(error)
+            return error
+
+    each: Iterable[Callable[[Path, str], _Made] | UserError] = map(reconstructed, left)
+    if not any(map(is_video, left)):  # whose own steps show their progress
+        each = ahead(each)
+    bar = tqdm(left, unit="picture", disable=None if len(left) > 1 else True)
+    for number, (path, write) in enumerate(zip(bar, each)):
+        if isinstance(write, UserError):
+            summary.bad[path] = str(write)
             if len(pictures) > 1:
-                tqdm.write(f"left out: {error}", file=sys.stderr)
+                tqdm.write(f"left out: {write}", file=sys.stderr)
             continue
+        picture = text_of(path)
         name = names.setdefault(picture, _name(path, names))
-        left = len(pictures) - number
-        with explained(f"{output}: at {path} ({left} pictures are not done; --resume goes on)"):
+        rest = f"{len(left) - number} pictures are not done; --resume goes on"
+        with explained(f"{output}: at {path} ({rest})"):
             made = write(output, name)
             entry = {"picture": picture, "name": name, "hands": made.hands, **made.said}
             append_whole(output / DONE, orjson.dumps(entry) + b"\n")

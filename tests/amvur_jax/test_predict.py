@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,20 @@ def test_a_run_leaves_numbers_of_all_and_pictures_of_each(pictures, tmp_path, ca
     assert told(summary) == "3 hands in 3 pictures, 1 without a hand, 1 left out"
     with pytest.raises(UserError, match=r"1 pictures could not be used .*bad\.png"):
         check_summary(summary, several=True)
+
+
+def test_a_picture_is_written_while_the_next_one_is_reconstructed(pictures, tmp_path, monkeypatch):
+    class Told(Made):
+        def __call__(self, *asked):
+            hands = super().__call__(*asked)
+            if len(self.asked) == 2:
+                second.set()
+            return hands
+
+    second = threading.Event()
+    monkeypatch.setattr(module, "overlay", lambda image, *_: image if second.wait(60) else None)
+    summary = predict(Told(), pictures[:2], tmp_path / "out")
+    assert (summary.pictures, summary.hands) == (2, 1)
 
 
 def test_one_picture_without_a_hand_is_an_error_and_a_folder_of_them_none(pictures, tmp_path):
