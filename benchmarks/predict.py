@@ -86,7 +86,9 @@ def _commands(folder, baseline, turns):
     if baseline:
         box = "--box=" + ",".join(f"{x:.0f}" for x in Detector()(read_image(PHOTO))[0].box)
         before = pathlib.Path(baseline).resolve()
-        builds["baseline"] = before, [box, f"--checkpoint={weights.SHIPPED}"]
+        # Its own weights: it may not know the network of today's.
+        own = before / weights.SHIPPED.relative_to(ROOT)
+        builds["baseline"] = before, [box, f"--checkpoint={own}"]
     found = {}
     for turn in range(turns):
         for start in ("cold", "warm"):
