@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from amvur_jax.models.cameras import project_sides, relative_depth
