@@ -12,6 +12,8 @@ from mano_jax.topology import FINGERTIPS
 
 def get_config() -> ConfigDict:
     c = ConfigDict()
+    # Of parameters, order and augmentation. A run that goes on from weights made with the "stream" wants
+    # another one, else it is shown the same hands again.
     c.seed = 0
     # Start from the parameters of this checkpoint (a run's folder or checkpoints/STEP), file of weights, or
     # "shipped", those in the package; "" for none.

@@ -3,8 +3,8 @@
     python scripts/label.py --input=digits.zip --output=data/digits --evaluation=0
     python scripts/train.py --config=configs/hand.py --workdir=runs/hand
 
-docs/weights.md says what digits.zip is, how long it takes and what comes of it. The first stage: the backbone
-finds the joints, the pose head learns from them and from posed skeletons.
+docs/weights.md says what digits.zip is, how long it takes and what comes of it, and by which ways the weights
+that ship came to this recipe.
 """
 
 from amvur_jax.configs.synthetic_weak import get_config as small
@@ -27,7 +27,6 @@ def get_config() -> ConfigDict:
     c.model.head_hidden = 64
     c.model.pose_head = "residual"
     c.model.keypoints = "either"
-    c.model.detach = True
     c.model.spread_cues = True
     c.model.camera_init = (1.5, 0.25, 1.5, 0.25)
     c.loss.pose = 1.0
@@ -42,7 +41,8 @@ def get_config() -> ConfigDict:
     c.eval.samples = 512
     c.train.batch_size = 32
     c.train.steps = 47000
-    c.train.learning_rate = 8e-4
+    c.train.optimizer = "muon"
+    c.train.learning_rate = 1e-3
     c.train.warmup_steps = 200
     c.train.clip_norm = 1.0
     c.train.skeletons = 3

@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     c.loss.tsa_pose = 0.002
     c.loss.coefficients = 0.001
     c.loss.keypoint_map = 4.0
+    c.loss.heat = 0.3
     c.loss.pose = 1.0
     c.loss.nll = 1.0
     c.train.learning_rate = 2e-4
