@@ -45,9 +45,9 @@ _SAME_HAND = 0.35
 def expected_error(score: ArrayLike) -> np.ndarray:
     """How far off the joints of a hand of this score are on the mean, of the hand's longer side.
 
-    As seen on 500 hard synthetic frames (docs/detector.md): 0.04 at a score of 0.995, 0.3 at 0.15.
+    As seen on 500 hard synthetic frames (docs/detector.md): 0.044 at a score of 0.995, 0.27 at 0.25.
     """
-    return 0.04 + 0.3 * (1 - np.asarray(score))
+    return 0.04 + 0.28 * (1 - np.asarray(score)) ** 0.75
 
 
 class DetectedHand(NamedTuple):
