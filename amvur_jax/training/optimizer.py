@@ -48,7 +48,7 @@ def make_optimizer(
 
 
 def muon() -> optax.GradientTransformation:
-    """Muon (Jordan et al. 2024) for the kernels of backbone and keypoint head, and Adam for all else.
+    """Muon (Jordan et al. 2024) for the kernels of backbone and keypoint head, and NAdam for all else.
 
     A convolution's kernel (h,w,in,out) is a matrix (h w in, out). Directions are as long as Adam's are
     (Liu et al., Muon is Scalable for LLM Training, 2025): one rate serves both.
