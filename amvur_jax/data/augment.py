@@ -135,13 +135,16 @@ def degrade(image: np.ndarray, rng: np.random.Generator, share: float) -> np.nda
     return image
 
 
-def occlude(image: np.ndarray, rng: np.random.Generator, points: np.ndarray) -> None:
+def occlude(image: np.ndarray, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
     """Draw one patch over a part of the hand; the labels stay: the hand is behind it.
 
     Args:
       image: (S, S, 3) uint8 RGB, changed in place.
       rng: numpy Generator.
       points: (n, 2) crop pixels, one of which the patch is laid about.
+
+    Returns:
+      (S, S) bool, the patch.
     """
     size = len(image)
     at = points[rng.integers(len(points))] + rng.normal(0, 0.05 * size, 2)
@@ -157,3 +160,4 @@ def occlude(image: np.ndarray, rng: np.random.Generator, points: np.ndarray) -> 
     color = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
     texture = cv2.resize(color, (size, size), interpolation=cv2.INTER_CUBIC)
     cv2.copyTo(texture, mask, image)
+    return mask > 0

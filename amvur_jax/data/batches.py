@@ -79,7 +79,7 @@ def train_batches(
         )
     if cache:
         mixture = mixture.map(lambda d: Cached(d, _CACHE_BYTES // max(1, workers)))
-    sample = _Sample(mixture.datasets, size, seed, augmentation, strict, crop_scale)
+    sample = _Sample(mixture, size, seed, augmentation, strict, crop_scale)
     # The position is counted before the slices, so it is that of the whole run.
     samples = mixture.order(seed).map_with_index(sample)
 
@@ -202,14 +202,15 @@ class _Sample:
 
     def __init__(
         self,
-        datasets: tuple[Dataset, ...],
+        mixture: Mixture,
         size: int,
         seed: int,
         augmentation: Augmentation,
         strict: bool,
         crop_scale: float,
     ) -> None:
-        self._datasets, self._size, self._seed = datasets, size, seed
+        self._datasets, self._masks = mixture.datasets, mixture.masks
+        self._size, self._seed = size, seed
         self._augmentation, self._strict = augmentation, strict
         self._crop_scale = crop_scale
 
@@ -218,13 +219,15 @@ class _Sample:
         rng = np.random.default_rng((self._seed, position))
         try:
             frame = self._datasets[source].frame(i)
-            sample = make_sample(frame, self._size, rng, self._augmentation, self._crop_scale)
+            sample = make_sample(
+                frame, self._size, rng, self._augmentation, self._crop_scale, self._masks
+            )
             unreadable = False
         except UserError as error:
             if self._strict:
                 raise
             logging.warning("a frame is left out of its batch: %s", error)
-            sample, unreadable = empty_sample(i, self._size), True
+            sample, unreadable = empty_sample(i, self._size, self._masks), True
         return sample | {"source": np.int32(source), "unreadable": np.bool_(unreadable)}
 
 

@@ -107,6 +107,23 @@ def whole_image_box(image_size: tuple[int, int]) -> np.ndarray:
     return np.concatenate([size / 2 - half, size / 2 + half])
 
 
+def crop_mask(mask: np.ndarray, A: np.ndarray, size: int) -> np.ndarray:
+    """Cut the crop out of a mask: of each pixel the nearest one, False outside.
+
+    Args:
+      mask: (H, W) bool.
+      A: (3, 3) affine map from image pixels to crop pixels.
+      size: side of the crop, pixels.
+
+    Returns:
+      (size, size) bool.
+    """
+    # OpenCV puts pixel centres at integers, ours are half a pixel further.
+    warp = np.column_stack([A[:2, :2], A[:2] @ [0.5, 0.5, 1.0] - 0.5])
+    crop = cv2.warpAffine(mask.astype(np.uint8), warp, (size, size), flags=cv2.INTER_NEAREST)
+    return crop > 0
+
+
 def crop_image(image: np.ndarray, A: np.ndarray, size: int) -> np.ndarray:
     """Cut the crop out of the image: bilinear, black outside, smoothed first where it shrinks.
 

@@ -37,6 +37,8 @@ class Frame:
       betas: (10,) or None.
       trans: (3,) such that vertices_cam = hand(pose, betas) + trans, or None.
       root_cam: (3,) the wrist of that mesh, about which `pose` turns it, or None.
+      visible: (H, W) bool, the pixels of `image` that show the hand, or at least nothing that lies in
+        front of it; or None where that is not known or was not asked for.
       side: "right" or "left".
       origin: where `image` begins, if it is only a region of the picture: x, y in its pixels, in
         which K, box and joints_px are all the same.
@@ -56,6 +58,7 @@ class Frame:
     betas: np.ndarray | None = None
     trans: np.ndarray | None = None
     root_cam: np.ndarray | None = None
+    visible: np.ndarray | None = None
     side: str = "right"
     origin: tuple = (0, 0)
     full_size: tuple | None = None

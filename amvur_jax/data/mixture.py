@@ -24,10 +24,12 @@ class Mixture:
     Attributes:
       datasets: frame.Dataset each.
       weights: one positive number each; None = as many frames of each as it has.
+      masks: whether samples say which pixels show the hand.
     """
 
     datasets: tuple[Dataset, ...]
     weights: tuple[float, ...] | None = None
+    masks: bool = False
 
     def __len__(self) -> int:
         return sum(len(d) for d in self.datasets)

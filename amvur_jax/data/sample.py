@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from amvur_jax.data.augment import STILL, Augmentation, degrade, draw_view, occlude, recolor
-from amvur_jax.data.crop import crop_box, crop_image, crop_matrix
+from amvur_jax.data.crop import crop_box, crop_image, crop_mask, crop_matrix
 from amvur_jax.data.cutout import relay
 from amvur_jax.data.frame import Frame, project
 from amvur_jax.data.readers.kinematics import turned
@@ -24,6 +24,7 @@ def make_sample(
     rng: np.random.Generator | None = None,
     augmentation: Augmentation = _PLAIN,
     crop_scale: float = 1.0,
+    masks: bool = False,
 ) -> dict[str, Any]:
     """Crop a frame and express its labels in the crop.
 
@@ -37,6 +38,7 @@ def make_sample(
       rng: a numpy Generator that augments (training), or None (evaluation).
       augmentation: how much it does.
       crop_scale: the crop's side, times the published one (config.model.crop_scale).
+      masks: say too which pixels show the hand.
 
     Returns:
       image (S, S, 3) uint8 RGB; K (3, 3) intrinsics in crop pixels; crop (3, 3) the map from
@@ -48,6 +50,8 @@ def make_sample(
       trans and root_cam); where the hand cannot be used
       (its centre is outside the image, it reaches behind the camera, or it is a left one that is not
       mirrored) joints_2d is zeros too, joints_valid and all has_* are 0: nothing is learnt from it.
+      With `masks` also visible (S, S) bool, Frame.visible in the crop, False beyond the picture; and
+      has_visible, 0 or 1, float32.
     """
     width, height = frame.size
     mirror = frame.side == "left" and augmentation.mirror_left
@@ -75,9 +79,15 @@ def make_sample(
     picture = frame.image
     if rng is not None and augmentation.background:
         picture = _relaid(frame, rng, augmentation.background)
-    image = crop_image(picture, A @ _shift(frame.origin), size)
+    place = A @ _shift(frame.origin)
+    image = crop_image(picture, place, size)
+    visible = np.ones((size, size), bool)
+    if masks and frame.visible is not None:
+        visible = crop_mask(frame.visible, place, size)
     if rng is not None:
-        image = _change_pixels(image, rng, augmentation, joints_px if valid else None)
+        image, patch = _change_pixels(image, rng, augmentation, joints_px if valid else None)
+        if patch is not None:
+            visible &= ~patch
     arrays: dict[str, ArrayLike] = {
         "K": K,
         "crop": A,
@@ -91,10 +101,11 @@ def make_sample(
         "has_3d": valid and joints_cam is not None,
         "has_mesh": valid and _has_mesh(frame),
     }
-    return _as_float32(arrays) | {"image": image, "index": np.int32(frame.index)}
+    sample = _as_float32(arrays) | {"image": image, "index": np.int32(frame.index)}
+    return sample | _masked(visible, frame.visible is not None) if masks else sample
 
 
-def empty_sample(index: int, size: int) -> dict[str, Any]:
+def empty_sample(index: int, size: int, masks: bool = False) -> dict[str, Any]:
     """The sample of a frame that cannot be read: black, and nothing to learn from it."""
     shapes = {"K": (3, 3), "crop": (3, 3), "joints_2d": (21, 2), "joints_valid": (21,)}
     shapes |= {"joints_cam": (21, 3), "wrist_cam": (3,), "betas": (10,), "pose": (48,)}
@@ -102,7 +113,12 @@ def empty_sample(index: int, size: int) -> dict[str, Any]:
     arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
     arrays |= {"K": np.eye(3), "crop": np.eye(3)}
     image = np.zeros((size, size, 3), np.uint8)
-    return _as_float32(arrays) | {"image": image, "index": np.int32(index)}
+    sample = _as_float32(arrays) | {"image": image, "index": np.int32(index)}
+    return sample | _masked(np.zeros((size, size), bool), False) if masks else sample
+
+
+def _masked(visible: np.ndarray, known: bool) -> dict[str, np.ndarray]:
+    return {"visible": visible, **_as_float32({"has_visible": known})}
 
 
 def _has_mesh(frame: Frame) -> bool:
@@ -137,12 +153,14 @@ def _change_pixels(
     rng: np.random.Generator,
     augmentation: Augmentation,
     joints_px: np.ndarray | None,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The image, and where a patch covers it."""
+    patch = None
     if augmentation.color:
         image = recolor(image, rng, augmentation.color)
     if augmentation.occlusion and rng.random() < augmentation.occlusion and joints_px is not None:
-        occlude(image, rng, joints_px)
-    return degrade(image, rng, augmentation.degrade) if augmentation.degrade else image
+        patch = occlude(image, rng, joints_px)
+    return degrade(image, rng, augmentation.degrade) if augmentation.degrade else image, patch
 
 
 def _turn(angle: float) -> np.ndarray:

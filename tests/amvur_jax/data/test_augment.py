@@ -171,7 +171,8 @@ def test_a_patch_covers_a_part_about_a_joint_and_nothing_else():
     shares = []
     for _ in range(50):
         image = np.zeros((SIZE, SIZE, 3), np.uint8)
-        occlude(image, rng, np.array([[100.0, 60.0]]))
+        patch = occlude(image, rng, np.array([[100.0, 60.0]]))
+        assert not image[~patch].any() and image[patch].any(-1).mean() > 0.9
         rows, columns = np.nonzero(image.any(axis=-1))
         shares.append(len(rows) / SIZE**2)
         assert np.hypot(columns.mean() - 100, rows.mean() - 60) < 0.25 * SIZE

@@ -10,6 +10,7 @@ from trees import write_ho3d
 
 from amvur_jax.data import batches
 from amvur_jax.data.batches import evaluation_batches, train_batches
+from amvur_jax.data.mixture import Mixture
 from amvur_jax.data.prefetch import DevicePrefetch
 from amvur_jax.data.readers.ho3d import HO3D
 from amvur_jax.errors import UserError
@@ -202,3 +203,14 @@ def test_prefetching_to_the_device_changes_nothing_and_keeps_the_place(tree):
     again.set_state(state)
     assert_same(straight[2:], take(again, 2))
     assert ahead.names(first[0]) == [dataset.names[i] for i in straight[0]["index"]]
+
+
+def test_batches_say_what_is_visible_where_the_mixture_asks_also_of_what_cannot_be_read(tmp_path):
+    write_ho3d(tmp_path, train=TRAIN)
+    (tmp_path / "train/TR0/rgb/0000.png").write_bytes(b"")
+    plain = next(train_batches(HO3D(tmp_path), 32, TRAIN, seed=0))
+    asked = next(train_batches(Mixture((HO3D(tmp_path),), masks=True), 32, TRAIN, seed=0))
+    assert asked.keys() - plain.keys() == {"visible", "has_visible"}
+    assert asked["visible"].shape == (TRAIN, 32, 32) and not asked["has_visible"].any()
+    assert (asked["visible"].any((1, 2)) == (asked["index"] != 0)).all()
+    assert_same([plain], [{name: asked[name] for name in plain}])

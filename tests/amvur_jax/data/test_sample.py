@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from trees import CAMERA, write_ho3d
 
+from amvur_jax.data import sample as sample_module
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.frame import Frame
 from amvur_jax.data.readers.ho3d import HO3D
-from amvur_jax.data.sample import make_sample
+from amvur_jax.data.sample import empty_sample, make_sample
 
 SHAPES = {
     "image": (64, 64, 3),
@@ -143,3 +144,70 @@ def test_a_mesh_without_its_place_is_none_and_the_joints_stay(tree, missing, sid
     assert whole["has_mesh"] == 1 and sample["has_mesh"] == 0 and sample["has_3d"] == 1
     assert not sample["pose"].any() and not sample["trans"].any()
     np.testing.assert_array_equal(sample["joints_cam"], whole["joints_cam"])
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_mask_lies_in_the_crop_where_its_pixels_lie(tree, side):
+    """Each pixel's own way back through the crop's matrix, one after the other."""
+    rng = np.random.default_rng(0)
+    mask = np.repeat(np.repeat(rng.random((24, 32)) < 0.5, 20, 0), 20, 1)
+    frame = dataclasses.replace(HO3D(tree).frame(0), side=side, visible=mask)
+    strong = Augmentation(rotation=90, scale=1.0)
+    sample = make_sample(frame, 64, np.random.default_rng(1), strong, masks=True)
+    assert sample["visible"].shape == (64, 64) and sample["visible"].dtype == bool
+    assert sample["has_visible"] == 1 and sample["has_visible"].dtype == np.float32
+    back = np.linalg.inv(sample["crop"].astype(np.float64))
+    wrong = 0
+    for v in range(64):
+        for u in range(64):
+            x, y = (back @ [u + 0.5, v + 0.5, 1])[:2]
+            inside = 0 <= x < 640 and 0 <= y < 480
+            wrong += sample["visible"][v, u] != (inside and mask[int(y), int(x)])
+    assert wrong < 0.01 * 64**2  # OpenCV rounds to a 32nd of a pixel
+
+
+def test_a_region_of_the_picture_has_the_mask_of_the_region(tree):
+    mask = np.random.default_rng(0).random((480, 640)) < 0.5
+    frame = dataclasses.replace(HO3D(tree).frame(0), visible=mask)
+    part = dataclasses.replace(
+        frame,
+        image=frame.image[32:, 48:],
+        visible=mask[32:, 48:],
+        origin=(48, 32),
+        full_size=(640, 480),
+    )
+    whole, region = (make_sample(f, 64, masks=True)["visible"] for f in (frame, part))
+    x, y = np.meshgrid(np.arange(64) + 0.5, np.arange(64) + 0.5)
+    A = make_sample(frame, 64)["crop"]
+    kept = (x >= A[0, 0] * 48 + A[0, 2]) & (y >= A[1, 1] * 32 + A[1, 2])
+    assert np.mean(whole[kept] != region[kept]) < 0.01 and kept.mean() > 0.5
+
+
+def test_samples_say_what_is_visible_where_they_are_asked_alone(tree):
+    frame = HO3D(tree).frame(0)
+    masked = dataclasses.replace(frame, visible=np.zeros((480, 640), bool))
+    plain = make_sample(masked, 64)
+    assert plain.keys() == SHAPES.keys() == empty_sample(0, 64).keys()
+    unknown = make_sample(frame, 64, masks=True)
+    assert unknown["visible"].all() and unknown["has_visible"] == 0
+    empty = empty_sample(0, 64, masks=True)
+    assert unknown.keys() == empty.keys() == SHAPES.keys() | {"visible", "has_visible"}
+    for name, value in unknown.items():
+        assert np.shape(value) == np.shape(empty[name]) and value.dtype == empty[name].dtype
+
+
+def test_a_patch_that_the_augmentation_lays_hides_what_is_under_it(tree, monkeypatch):
+    def patch(image, rng, points):
+        image[10:20, 30:50] = 0
+        patch = np.zeros(image.shape[:2], bool)
+        patch[10:20, 30:50] = True
+        return patch
+
+    monkeypatch.setattr(sample_module, "occlude", patch)
+    frame = dataclasses.replace(HO3D(tree).frame(0), visible=np.ones((480, 640), bool))
+    still = Augmentation(jitter_px=0.0, occlusion=1.0)
+    with_patch = make_sample(frame, 64, np.random.default_rng(0), still, masks=True)["visible"]
+    without = make_sample(frame, 64, masks=True)["visible"]
+    assert without[10:20, 30:50].any() and not with_patch[10:20, 30:50].any()
+    without[10:20, 30:50] = False
+    np.testing.assert_array_equal(with_patch, without)
