@@ -49,9 +49,10 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
     configuration.check(config)
     with stopwatch.part("data"):
         hand = configuration.hand(config)
-        dataset = open_training(config.data, hand, config.seed)
+        loss = configuration.loss(config)
+        dataset = open_training(config.data, hand, config.seed, loss.occlusion == "labels")
         config = configuration.settled(config, dataset)
-        network, loss = configuration.network(config), configuration.loss(config)
+        network = configuration.network(config)
         settings = configuration.to_dict(config) | {"hand_id": hand_id(hand)}
         if len(dataset) < config.train.batch_size:
             raise UserError(

@@ -115,6 +115,9 @@ def get_config() -> ConfigDict:
     c.loss.photometric = 1e-4  # weight of the rendered crop against the image
     c.loss.photometric_from = 0.5  # share of the steps after which it is used
     c.loss.photometric_samples = placeholder(int)  # samples of a batch that are rendered; None: all
+    # Which of its pixels count: "off", all (published); "labels", those that show the hand by the data's
+    # depth pictures or masks, and without them as "robust": by their own error, so that outliers hardly do.
+    c.loss.occlusion = "off"
     c.loss.keypoint_map = 0.0  # weight of the 2D joints read off the feature map
     c.loss.heat = 0.0  # weight of their heat, that it lies where the joint is
     c.loss.pose = 0.0  # weight of the residual pose head's own terms
@@ -210,6 +213,7 @@ LIMITS = {
     "loss.photometric": (0, _ANY),
     "loss.photometric_from": (0, 1),
     "loss.photometric_samples": (0, _ANY),
+    "loss.occlusion": ("off", "labels", "robust"),
     "loss.keypoint_map": (0, _ANY),
     "loss.heat": (0, _ANY),
     "loss.pose": (0, _ANY),

@@ -76,13 +76,18 @@ def _has_photos(root: Path) -> bool:
     return any((root / name).is_file() for name in (HANDS, HANDS_JSON))
 
 
-def open_training(settings: ConfigDict, hand: HandModel | None = None, seed: int = 0) -> Mixture:
+def open_training(
+    settings: ConfigDict, hand: HandModel | None = None, seed: int = 0, masks: bool = False
+) -> Mixture:
     """Open what a run trains on.
 
     Args:
       settings: config.data: `root`, or `mix` with a (root, weight) or (root, weight, labels) for
         each data set; labels is one of views.LABELS.
       hand: the mano_jax.HandModel that the labels are for; None = the embedded one.
+
+      seed: of the stream.
+      masks: samples are to say which pixels show the hand (config.loss.occlusion="labels").
 
     Returns:
       The Mixture.
@@ -95,7 +100,7 @@ def open_training(settings: ConfigDict, hand: HandModel | None = None, seed: int
     for root, _, labels in entries:
         dataset = open_dataset(root, "train", hand, seed)
         datasets.append(dataset if labels == "all" else Limited(dataset, labels))
-    return Mixture(tuple(datasets), tuple(weight for _, weight, _ in entries))
+    return Mixture(tuple(datasets), tuple(weight for _, weight, _ in entries), masks)
 
 
 def open_evaluation(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from amvur_jax.models import cameras
 from amvur_jax.models.cameras import relative_depth
-from amvur_jax.models.outputs import Estimate, Gaussian, Outputs
+from amvur_jax.models.outputs import Estimate, Gaussian, Outputs, Texture
 from amvur_jax.models.spread import Spread
 from amvur_jax.training import losses
 from amvur_jax.training.skeletons import Labels
@@ -32,6 +32,7 @@ class LossConfig:
     photometric: float = 1e-4
     photometric_from: float = 0.5
     photometric_samples: int | None = None
+    occlusion: str = "off"
     keypoint_map: float = 0.0
     heat: float = 0.0
     coefficients: float = 0.0
@@ -283,6 +284,35 @@ def pose_terms(
     return terms | {f"skeleton_{name}": share * value for name, value in more.items()}
 
 
+def photometric_term(
+    texture: Texture,
+    batch: Mapping[str, jax.Array],
+    image: jax.Array,
+    config: LossConfig,
+    counts: Counts,
+) -> jax.Array:
+    """The rendered samples against their pictures, where config.occlusion says that those show the hand."""
+    drawn = len(texture.image)
+    image, there = image[:drawn], batch["has_image"][:drawn]
+    mask = there[:, None, None] * texture.mask
+    if config.occlusion != "off":
+        mask = mask * in_front(texture, batch, image, config)
+    photometric = losses.photometric(image, texture.image, mask)
+    return photometric * there.sum() / jnp.maximum(counts.drawn, 1)
+
+
+def in_front(
+    texture: Texture, batch: Mapping[str, jax.Array], image: jax.Array, config: LossConfig
+) -> jax.Array:
+    """How much each pixel (B,S,S) of the rendered samples, 0 to 1, shows the hand and nothing before it."""
+    robust = losses.robust_weights(image, texture.image, texture.mask)
+    if config.occlusion == "robust":
+        return robust
+    drawn = len(image)
+    known = batch["has_visible"][:drawn, None, None] > 0
+    return jnp.where(known, batch["visible"][:drawn], robust)
+
+
 TERMS = {"supervised": supervised_terms, "weak": weak_terms}
 NLL = {"supervised": supervised_nll, "weak": weak_nll}
 
@@ -357,11 +387,6 @@ def objective(
             terms["nll"] += nll_3d(outputs.prior, spread, batch, hand, counts)
         total = total + config.nll * terms["nll"]
     if outputs.texture is not None:
-        drawn = len(outputs.texture.image)
-        there = batch["has_image"][:drawn]
-        photometric = losses.photometric(
-            image[:drawn], outputs.texture.image, there[:, None, None] * outputs.texture.mask
-        )
-        terms["photometric"] = photometric * there.sum() / jnp.maximum(counts.drawn, 1)
+        terms["photometric"] = photometric_term(outputs.texture, batch, image, config, counts)
         total = total + config.photometric * terms["photometric"]
     return total, terms

@@ -174,3 +174,20 @@ def test_a_likelihood_is_the_mean_by_the_weights():
     assert weights.sum() > 1
     found = losses.gaussian_nll(difference, log_var, jnp.asarray(weights, jnp.float32))
     assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_robust_weights_are_cauchys_about_each_samples_median():
+    rng = np.random.default_rng(2)
+    image, rendered = jnp.asarray(rng.normal(size=(2, 3, 5, 6, 3)), jnp.float32)
+    mask = rng.random((3, 5, 6)) < 0.6
+    mask[2] = False
+    found = losses.robust_weights(image, rendered, jnp.asarray(mask))
+    distance = np.linalg.norm(np.asarray(image - rendered, np.float64), axis=-1)
+    for b in range(2):
+        scale = np.median(distance[b][mask[b]])
+        np.testing.assert_allclose(found[b], 1 / (1 + (distance[b] / scale) ** 2), rtol=1e-4)
+    assert np.isfinite(found).all()
+    gradient = jax.grad(lambda r: losses.robust_weights(image, r, jnp.asarray(mask)).sum())(
+        rendered
+    )
+    assert not np.asarray(gradient).any()

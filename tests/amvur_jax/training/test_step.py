@@ -25,16 +25,19 @@ def batch(tmp_path_factory):
     return jax.device_put(next(train_batches(HO3D(root), 32, 4, seed=0)))
 
 
-def step_of(batch, dtype="float32", keypoints=None, **settings):
+def step_of(batch, dtype="float32", keypoints=None, occlusion=None, **settings):
     """(fresh state, step) of the smallest network with plain gradient descent, a step's rate RATE.
 
     keypoints: config.model.keypoints of the residual pose head; None for the published one.
+    occlusion: config.loss.occlusion, and all samples are rendered; None for no photometric term.
     """
     config = tiniest_config("", batch_size=4, warmup_steps=0, learning_rate=RATE, steps=10**6)
     config.train.update(settings)
     if keypoints:
         config.model.update(pose_head="residual", keypoints=keypoints, pose_hidden=16)
         config.loss.update(pose=1.0, use_3d=True)
+    if occlusion:
+        config.loss.update(photometric=1.0, occlusion=occlusion)
     configuration.check(config)
     config.model.dtype = dtype
     make = (configuration.network, configuration.loss, configuration.hand)
@@ -46,7 +49,9 @@ def step_of(batch, dtype="float32", keypoints=None, **settings):
     )
     shardings = devices.of_state(state, mesh)
     step = make_step(network, hand, loss, optimizer, config.train, 0, mesh, shardings)
-    return jax.device_get(state), lambda state, batch: step(jax.device_put(state), batch, 0)
+    return jax.device_get(state), lambda state, batch: step(
+        jax.device_put(state), batch, None if occlusion else 0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +255,14 @@ def test_bfloat16_computes_and_everything_kept_is_float32(frozen, batch):
     assert again["gradient_norm"] != metrics["gradient_norm"]
     moved = difference(after["model"]["params"], state["model"]["params"])
     assert moved == pytest.approx(RATE * 1e-3, rel=1e-2)
+
+
+@pytest.mark.slow
+def test_what_a_step_renders_is_compared_where_the_batch_says_that_the_hand_is_seen(batch):
+    state, step = step_of(batch, occlusion="labels")
+    shape = batch["image"].shape[:3]
+    seen = {"visible": jnp.ones(shape, bool), "has_visible": jnp.ones(len(batch["image"]))}
+    hidden = seen | {"visible": jnp.zeros(shape, bool)}
+    unknown = hidden | {"has_visible": jnp.zeros(len(batch["image"]))}
+    terms = [float(step(state, batch | b)[1]["photometric"]) for b in (seen, hidden, unknown)]
+    assert terms[1] == 0 and terms[0] > terms[2] > 0  # the last weighs outliers less
