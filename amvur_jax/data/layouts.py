@@ -77,7 +77,7 @@ PROGRAMS: Mapping[str, Program] = {
 class Reader(Protocol):
     """The class of a data set as its authors publish it."""
 
-    def __call__(self, root: Path, split: str, hand: HandModel | None) -> Dataset: ...
+    def __call__(self, root: Path, split: str, hand: HandModel | None, masks: bool) -> Dataset: ...
 
     @staticmethod
     def mark(root: Path, split: str) -> Path: ...
@@ -88,7 +88,7 @@ class Layout:
     """A data set as its authors publish it.
 
     Attributes:
-      reader: (root, split, hand) -> frame.Dataset; `reader.mark(root, split)` is a file that tells it.
+      reader: (root, split, hand, masks) -> frame.Dataset; `reader.mark(root, split)` is a file that tells it.
       writer: (output, split, hand, count) -> what amvur_jax.data.synthetic.make writes made-up frames with.
       program: a key of PROGRAMS.
       published: {system: (PA-MPJPE mm, PA-MPVPE mm, F@5, F@15 aligned)}, as papers report them.

@@ -24,7 +24,11 @@ SPLITS = ("train", "evaluation")
 
 
 def open_dataset(
-    root: str | Path, split: str = "train", hand: HandModel | None = None, seed: int = 0
+    root: str | Path,
+    split: str = "train",
+    hand: HandModel | None = None,
+    seed: int = 0,
+    masks: bool = False,
 ) -> Dataset:
     """Open a split of the data set in a folder.
 
@@ -35,6 +39,7 @@ def open_dataset(
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel that the labels are for; None = the embedded one.
       seed: of the stream.
+      masks: training frames are to say what is seen of the hand (Frame.visible), where the data set knows.
 
     Returns:
       The data set.
@@ -56,7 +61,7 @@ def open_dataset(
     readers = [layout.reader for layout in LAYOUTS.values()]
     here = [r for r in readers if any(r.mark(root, s).is_file() for s in SPLITS)]
     # Where nothing is told, the first one's reader says what is missing.
-    return (here or readers)[0](root, split, hand)
+    return (here or readers)[0](root, split, hand, masks)
 
 
 def splits_of(root: str | Path) -> list[str]:
@@ -98,7 +103,7 @@ def open_training(
     entries = [_entry(entry) for entry in settings.mix] or [(settings.root, 1.0, "all")]
     datasets = []
     for root, _, labels in entries:
-        dataset = open_dataset(root, "train", hand, seed)
+        dataset = open_dataset(root, "train", hand, seed, masks)
         datasets.append(dataset if labels == "all" else Limited(dataset, labels))
     return Mixture(tuple(datasets), tuple(weight for _, weight, _ in entries), masks)
 

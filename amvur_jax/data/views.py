@@ -139,7 +139,8 @@ class Cached(View):
         frame = self._frames.get(i)
         if frame is None:
             frame = self._dataset.frame(i)
-            if frame.image.nbytes <= self._free:
-                self._free -= frame.image.nbytes
+            size = frame.image.nbytes + (0 if frame.visible is None else frame.visible.nbytes)
+            if size <= self._free:
+                self._free -= size
                 self._frames[i] = frame
         return frame

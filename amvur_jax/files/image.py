@@ -40,6 +40,28 @@ def read_image(path: str | Path) -> np.ndarray:
     return decode_image(data, path)
 
 
+def read_mask(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Read a mask: white (more than half) where it is True.
+
+    Args:
+      path: the file.
+      shape: (H, W, ...) of the picture that it is of.
+
+    Returns:
+      (H, W) bool.
+
+    Raises:
+      UserError: the file is missing or no picture, or of another size.
+    """
+    mask = read_image(path)[..., 0] > 127
+    if mask.shape != shape[:2]:
+        raise UserError(
+            f"{path}: has {mask.shape[1]} x {mask.shape[0]} pixels, its picture {shape[1]} x {shape[0]}; "
+            "give the mask of this picture, pixel for pixel"
+        )
+    return mask
+
+
 def decode_image(data: bytes, name: str | Path) -> np.ndarray:
     """Decode a picture, turned as its EXIF says; what stands behind its end, as in motion photos, is left.
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from amvur_jax.data.crop import whole_image_box
 from amvur_jax.data.frame import Frame
 from amvur_jax.data.readers.ground_truth import Holder
 from amvur_jax.data.readers.kinematics import LARGEST_LABEL, KinematicChain, is_camera
 from amvur_jax.errors import UserError
-from amvur_jax.files.image import read_image
+from amvur_jax.files.image import read_image, read_mask
 from amvur_jax.files.json_arrays import JsonArrays
 from mano_jax import HandModel, load_hand
 
@@ -37,6 +38,7 @@ class FreiHAND(Holder):
       root: the folder FreiHAND_pub_v2.
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel of the labels, for its mean pose; None = the embedded one.
+      masks: frames of the training split are to have `visible`, the data set's masks.
 
     Raises:
       UserError: a file or folder of the dataset is missing or malformed.
@@ -51,7 +53,11 @@ class FreiHAND(Holder):
         return root / f"{FOLDERS[split]}_K.json"
 
     def __init__(
-        self, root: str | Path, split: str = "train", hand: HandModel | None = None
+        self,
+        root: str | Path,
+        split: str = "train",
+        hand: HandModel | None = None,
+        masks: bool = False,
     ) -> None:
         self.root, self.split = Path(root), split
         self._images = self.root / FOLDERS[split] / "rgb"
@@ -68,6 +74,15 @@ class FreiHAND(Holder):
             # Version 1 and cut-down copies have fewer.
             while variants < len(VARIANTS) and self.image_path(variants * len(self._K)).is_file():
                 variants += 1
+        folder = self.root / FOLDERS[split] / "mask"
+        self._masks = folder if masks and split == "train" else None
+        if self._masks and not folder.is_dir():
+            logging.warning(
+                "%s: not found, so nothing is known of what hides the hands; copy the masks, else "
+                "config.loss.occlusion='labels' is 'robust' for this data set",
+                folder,
+            )
+            self._masks = None
         self.names = [f"{FOLDERS[split]}/{i:08d}" for i in range(variants * len(self._K))]
 
     def __len__(self) -> int:
@@ -109,6 +124,8 @@ class FreiHAND(Holder):
                 "root_cam": joints[0],
                 "trans": joints[0] - self._chain.rest(betas)[0],
             }
+        if self._masks:  # one for the variants of a hand
+            labels["visible"] = read_mask(self._masks / f"{label:08d}.jpg", image.shape)
         return Frame(
             name=self.names[i],
             index=i,

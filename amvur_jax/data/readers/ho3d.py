@@ -12,11 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from amvur_jax.data.frame import GL_TO_CV, Frame, project
 from amvur_jax.data.readers import ground_truth
+from amvur_jax.data.readers.depth import decode_depth, not_covered
 from amvur_jax.data.readers.ho3d_coco import Annotations, annotation_path
-from amvur_jax.data.readers.kinematics import LARGEST_LABEL, KinematicChain, is_camera, turned
+from amvur_jax.data.readers.kinematics import (
+    LARGEST_LABEL,
+    KinematicChain,
+    Skin,
+    is_camera,
+    turned,
+)
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
 from mano_jax import FileFormatError, HandModel, load_hand
@@ -41,6 +49,7 @@ class HO3D(ground_truth.Holder):
       root: the folder HO3D_v2 or HO3D_v3.
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel whose rest wrist `trans` is relative to; None = the embedded one.
+      masks: frames of the training split are to have `visible`, by their depth pictures and labels.
 
     Raises:
       UserError: a file or folder of the dataset is missing or malformed.
@@ -54,7 +63,11 @@ class HO3D(ground_truth.Holder):
         return root / f"{split}.txt"
 
     def __init__(
-        self, root: str | Path, split: str = "train", hand: HandModel | None = None
+        self,
+        root: str | Path,
+        split: str = "train",
+        hand: HandModel | None = None,
+        masks: bool = False,
     ) -> None:
         if split not in _SPLITS:
             raise UserError(f"split={split!r}: HO-3D has the splits train and evaluation")
@@ -63,8 +76,12 @@ class HO3D(ground_truth.Holder):
         self.names = _read_names(self.root, split)
         self.layout = _layout(self.root / split, self.names[0])
         self._annotations = self._only_annotations()
+        self._skin: Skin | None = None
         if split == "train":
-            self._chain = KinematicChain(load_hand() if hand is None else hand)
+            hand = load_hand() if hand is None else hand
+            self._chain = KinematicChain(hand)
+            if masks and self._has_depth():
+                self._skin, self._faces = Skin(hand), np.asarray(hand.faces)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -93,7 +110,10 @@ class HO3D(ground_truth.Holder):
             meta = _Meta(self._meta_path(name))
             read = self._train_labels if self.split == "train" else _evaluation_labels
             labels = {"K": meta.intrinsics(), **read(meta)}
-        return Frame(name=name, index=i, image=read_image(self.image_path(i)), **labels)
+        image = read_image(self.image_path(i))
+        if self._skin:
+            labels["visible"] = self._visible(i, image.shape, labels)
+        return Frame(name=name, index=i, image=image, **labels)
 
     def image_path(self, i: int) -> Path:
         """The file of one picture.
@@ -129,6 +149,32 @@ class HO3D(ground_truth.Holder):
                     f"{len(self)} frames; take both from the same release"
                 )
         return joints[:, HO3D_TO_MODEL] * GL_TO_CV, np.stack(vertices) * GL_TO_CV
+
+    def _visible(self, i: int, shape: tuple[int, ...], labels: dict[str, Any]) -> np.ndarray:
+        path = self._depth_path(i)
+        depth = decode_depth(read_image(path))
+        if depth.shape != shape[:2]:
+            raise UserError(
+                f"{path}: has {depth.shape[1]} x {depth.shape[0]} pixels, its picture "
+                f"{shape[1]} x {shape[0]}; copy the depth pictures of this release"
+            )
+        assert self._skin  # else nobody asks
+        vertices = self._skin.vertices(labels["pose"], labels["betas"]) + labels["trans"]
+        return not_covered(depth, vertices, self._faces, labels["K"])
+
+    def _has_depth(self) -> bool:
+        folder = self._depth_path(0).parent
+        if not folder.is_dir():
+            logging.warning(
+                "%s: not found, so nothing is known of what hides the hands; copy the depth pictures, else "
+                "config.loss.occlusion='labels' is 'robust' for this data set",
+                folder,
+            )
+        return folder.is_dir()
+
+    def _depth_path(self, i: int) -> Path:
+        sequence, number = self.names[i].split("/")
+        return self.root / self.split / sequence / "depth" / f"{number}.png"
 
     def _meta_path(self, name: str) -> Path:
         sequence, number = name.split("/")

@@ -35,13 +35,39 @@ class KinematicChain:
 
     def joints(self, pose: np.ndarray, betas: np.ndarray) -> np.ndarray:
         """(48,) axis-angle and (10,) -> (16, 3) posed joints, metres, MANO's order."""
-        rest = self.rest(betas)
+        return self._posed(pose, self.rest(betas))[1]
+
+    def _posed(self, pose: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rotations (16, 3, 3) and joints (16, 3)."""
         local = [cv2.Rodrigues(row)[0] for row in pose.reshape(16, 3)]
         rotations, joints = [local[0]], [rest[0]]
         for i, parent in enumerate(self._parents[1:], start=1):
             joints.append(joints[parent] + rotations[parent] @ (rest[i] - rest[parent]))
             rotations.append(rotations[parent] @ local[i])
-        return np.stack(joints)
+        return np.stack(rotations), np.stack(joints)
+
+
+class Skin(KinematicChain):
+    """The same with its skin, but for the pose correctives, which move a vertex by a few millimetres.
+
+    Args:
+      hand: a mano_jax.HandModel.
+    """
+
+    def __init__(self, hand: HandModel) -> None:
+        super().__init__(hand)
+        self._template = np.asarray(hand.v_template, np.float64)
+        self._shapedirs = np.asarray(hand.shapedirs, np.float64)
+        self._weights = np.asarray(hand.weights, np.float64)
+
+    def vertices(self, pose: np.ndarray, betas: np.ndarray) -> np.ndarray:
+        """(48,) axis-angle and (10,) -> (V, 3), metres."""
+        rest = self.rest(betas)
+        rotations, joints = self._posed(pose, rest)
+        shaped = self._template + self._shapedirs @ betas
+        offsets = joints - (rotations @ rest[..., None])[..., 0]
+        blended = (self._weights @ rotations.reshape(16, 9)).reshape(-1, 3, 3)
+        return (blended @ shaped[..., None])[..., 0] + self._weights @ offsets
 
 
 def hand_id(hand: HandModel) -> str:

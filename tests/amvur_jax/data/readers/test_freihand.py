@@ -126,3 +126,36 @@ def test_an_incomplete_or_malformed_set_is_named(tree, change, message):
     change(tree[0])
     with pytest.raises(UserError, match=message):
         FreiHAND(tree[0])
+
+
+def write_masks(root, size=224):
+    """A mask of hand i whose left 20 (i + 1) columns are the hand."""
+    (root / "training/mask").mkdir()
+    for i in range(COUNT):
+        mask = np.zeros((size, size), np.uint8)
+        mask[:, : 20 * (i + 1)] = 255
+        assert cv2.imwrite(str(root / f"training/mask/{i:08d}.jpg"), mask)
+
+
+def test_the_masks_of_the_hands_are_those_of_all_their_variants(tree):
+    root, _ = tree
+    write_masks(root)
+    dataset = FreiHAND(root, masks=True)
+    for i in (1, COUNT + 1, 3 * COUNT + 1):
+        visible = dataset.frame(i).visible
+        assert visible[:, :38].all() and not visible[:, 42:].any()  # JPEG blurs the edge
+        assert make_sample(dataset.frame(i), 224, masks=True)["visible"].mean() == visible.mean()
+    assert FreiHAND(root).frame(1).visible is None
+    assert FreiHAND(root, "evaluation", masks=True).frame(1).visible is None
+
+
+def test_masks_that_are_not_the_pictures_are_named(tree, caplog):
+    root, _ = tree
+    assert FreiHAND(root, masks=True).frame(0).visible is None
+    assert "mask: not found" in caplog.text and "copy the masks" in caplog.text
+    write_masks(root, 112)
+    (root / "training/mask/00000001.jpg").unlink()
+    with pytest.raises(UserError, match=r"mask.00000000\.jpg: has 112 x 112 .* 224 x 224; give"):
+        FreiHAND(root, masks=True).frame(0)
+    with pytest.raises(UserError, match=r"mask.00000001\.jpg: cannot be read .* copy the file"):
+        FreiHAND(root, masks=True).frame(1)

@@ -243,3 +243,41 @@ def test_byte_order_marks_and_windows_lines_change_nothing(tmp_path):
     for ours, theirs in zip(after[1][1], before[1][1]):
         np.testing.assert_array_equal(ours, theirs)
     assert ground_truth.sample_names(tmp_path) == before[1][0]
+
+
+def write_depth(root, dataset, metres, size=(480, 640)):
+    """A depth picture of one distance for each frame: R and G of the steps."""
+    steps = round(metres / 0.00012498664727900177)
+    for name in dataset.names:
+        folder, number = root / "train" / name.split("/")[0] / "depth", name.split("/")[1]
+        folder.mkdir(exist_ok=True)
+        rgb = np.full((*size, 3), [steps % 256, steps // 256, 0], np.uint8)
+        assert cv2.imwrite(str(folder / f"{number}.png"), rgb[..., ::-1])
+
+
+def test_depth_pictures_say_what_is_seen_of_the_hand_where_they_are_asked(tree):
+    root, _ = tree
+    dataset = HO3D(root)
+    write_depth(root, dataset, 0.1)
+    frame = HO3D(root, masks=True).frame(0)
+    assert frame.visible.shape == (480, 640) and frame.visible.dtype == bool
+    posed = load_hand().with_shape(frame.betas).with_pose(frame.pose.reshape(16, 3))
+    x, y = np.floor(project(np.asarray(posed.vertices) + frame.trans, frame.K)).astype(int).T
+    inside = (x >= 0) & (x < 640) & (y >= 0) & (y < 480)
+    assert inside.any() and not frame.visible[y[inside], x[inside]].mean() > 0.05
+    write_depth(root, dataset, 2.0)
+    assert HO3D(root, masks=True).frame(0).visible.all()
+    assert dataset.frame(0).visible is None
+    assert HO3D(root, "evaluation", masks=True).frame(0).visible is None
+
+
+def test_depth_pictures_that_are_not_the_pictures_are_named(tree, caplog):
+    root, _ = tree
+    assert HO3D(root, masks=True).frame(0).visible is None
+    assert "depth: not found" in caplog.text and "copy the depth pictures" in caplog.text
+    write_depth(root, HO3D(root), 0.5, (240, 320))
+    with pytest.raises(UserError, match=r"depth.0000\.png: has 320 x 240 .* 640 x 480; copy"):
+        HO3D(root, masks=True).frame(0)
+    (root / "train/TR0/depth/0000.png").unlink()
+    with pytest.raises(UserError, match=r"depth.0000\.png: cannot be read .* copy the file"):
+        HO3D(root, masks=True).frame(0)

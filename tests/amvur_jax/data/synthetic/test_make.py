@@ -8,13 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from amvur_jax.data.readers.freihand import FreiHAND
 from amvur_jax.data.readers.ho3d import HO3D
+from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic import make
 from amvur_jax.data.synthetic.ho3d_writer import encode_depth
 from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.errors import UserError
 from mano_jax import load_hand
 from mano_jax.rotations import rotation_matrix
+from render import depth_map
 
 TRAIN, EVALUATION = 3, 2
 FLIP = np.array([1, -1, -1])
@@ -223,6 +226,37 @@ def test_freihands_pictures_show_the_hand_that_the_labels_describe(tmp_path):
         assert np.abs(variants[variant] - variants[1])[outside].mean() > 20
     green = variants[0][outside].mean(axis=0)
     assert green[1] > 1.5 * max(green[0], green[2])
+    # And so does the sample of any of its variants.
+    sample = make_sample(FreiHAND(tmp_path / "set", masks=True).frame(2), 224, masks=True)
+    drawn = np.isfinite(mesh_depth(vertices, sample["K"], (224, 224)))
+    assert np.sum(drawn & sample["visible"]) > 0.8 * np.sum(drawn | sample["visible"])
+
+
+def mesh_depth(vertices, K, size):
+    """Depths (H, W) m of the mesh, infinite beside it."""
+    vertices, K = jnp.asarray(vertices, jnp.float32), jnp.asarray(K, jnp.float32)
+    return np.asarray(depth_map(vertices, load_hand().faces, K, size))
+
+
+def test_what_hides_the_hand_is_seen_in_the_depth_pictures(tmp_path):
+    """Against the exact mesh, of a hand that holds something."""
+    tree = tmp_path / "set"
+    make_synthetic(tree, 1, 1, seed=3, difficulty="wide")
+    hides, shows = np.zeros(2), np.zeros(2)  # pixels, and those that the reader has so
+    for i, (folder, number, meta) in enumerate(metas(tree, "train")):
+        frame = HO3D(tree, masks=True).frame(i)
+        posed = load_hand().with_shape(jnp.asarray(frame.betas))
+        vertices = posed.with_pose(jnp.asarray(frame.pose.reshape(16, 3))).vertices + frame.trans
+        far = mesh_depth(vertices, meta["camMat"], (480, 640))
+        depth = cv2.imread(str(folder / "depth" / f"{number}.png"))[..., ::-1].astype(float)
+        depth = (depth[..., 0] + 256 * depth[..., 1]) * 0.00012498664727900177
+        mesh = np.isfinite(far)
+        hidden, shown = mesh & (depth < far - 0.02), mesh & (depth > far - 0.003)
+        hides += [hidden.sum(), (hidden & ~frame.visible).sum()]
+        shows += [shown.sum(), (shown & frame.visible).sum()]
+        assert frame.visible[~(cv2.dilate(np.uint8(mesh), np.ones((5, 5))) > 0)].all()
+    assert hides[0] > 100 and hides[1] > 0.85 * hides[0]
+    assert shows[0] > 5000 and shows[1] > 0.99 * shows[0]
 
 
 def test_version_3_is_jpeg_and_tells_the_distance_to_the_object(tmp_path):
