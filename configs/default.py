@@ -28,6 +28,9 @@ def get_config() -> ConfigDict:
     # Several in one run, in the place of root: (root, weight) each, or (root, weight, labels) with labels
     # "all", "3d" (no mesh) or "2d".
     c.data.mix = ()
+    # A folder with NAME.png for each frame NAME of a data set, white where the hand is seen, in the place of
+    # the data set's own masks, for config.loss.occlusion="labels".
+    c.data.masks = ""
     c.data.workers = 0  # processes that read and crop; 0 for threads of this one, one a core
     c.data.cache = False  # keep decoded frames in memory, up to 2 GB
     # Stop at a frame that cannot be read; else it is named in a warning and nothing is learnt from it.
@@ -306,6 +309,11 @@ AGREEMENTS = (
         "loss.heat",
         lambda c: not c.loss.heat or c.model.keypoint_head,
         "it trains the keypoint head: set config.model.keypoint_head=True",
+    ),
+    (
+        "data.masks",
+        lambda c: not c.data.masks or c.loss.occlusion == "labels",
+        "nothing else reads them: set config.loss.occlusion='labels'",
     ),
     (
         "loss.nll",

@@ -13,7 +13,7 @@ from amvur_jax.data.readers.hands_csv import HANDS
 from amvur_jax.data.readers.photos import HANDS_JSON, Photos, splits_in
 from amvur_jax.data.readers.records import SUMMARY, UNFINISHED, Records, read_summary
 from amvur_jax.data.synthetic import stream
-from amvur_jax.data.views import LABELS, Limited
+from amvur_jax.data.views import LABELS, Limited, Masked
 from amvur_jax.errors import UserError
 from mano_jax import HandModel
 
@@ -101,11 +101,25 @@ def open_training(
       UserError: an entry is malformed, or a data set is not as it should be.
     """
     entries = [_entry(entry) for entry in settings.mix] or [(settings.root, 1.0, "all")]
+    opened = [open_dataset(root, "train", hand, seed, masks) for root, _, _ in entries]
+    if masks and settings.masks:
+        opened = _masked(opened, Path(settings.masks))
     datasets = []
-    for root, _, labels in entries:
-        dataset = open_dataset(root, "train", hand, seed, masks)
+    for dataset, (_, _, labels) in zip(opened, entries):
         datasets.append(dataset if labels == "all" else Limited(dataset, labels))
     return Mixture(tuple(datasets), tuple(weight for _, weight, _ in entries), masks)
+
+
+def _masked(datasets: list[Dataset], folder: Path) -> list[Dataset]:
+    """The data sets, that one with its masks from the folder whose first frame has one there."""
+    masked = [Masked(dataset, folder) for dataset in datasets]
+    here = [view.path(view.names[0]).is_file() for view in masked]
+    if not any(here):
+        raise UserError(
+            f"config.data.masks: {masked[0].path(masked[0].names[0])} is not there, the mask of the first "
+            "frame; give a folder with NAME.png for each frame NAME, white where the hand is seen"
+        )
+    return [view if found else plain for plain, view, found in zip(datasets, masked, here)]
 
 
 def open_evaluation(

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from amvur_jax.files.image import read_mask
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from amvur_jax.data.frame import Dataset, Frame
 
@@ -119,6 +122,34 @@ class Limited(View):
             return frame
         joints_px = frame.joints_px if frame.joints_cam is None else frame.projected_joints()
         return dataclasses.replace(frame, joints_cam=None, wrist_cam=None, joints_px=joints_px)
+
+
+class Masked(View):
+    """Frames whose `visible` lies in a folder: NAME.png of the frame NAME, white where True.
+
+    Args:
+      dataset: a frame.Dataset.
+      folder: the folder.
+    """
+
+    def __init__(self, dataset: Dataset, folder: Path) -> None:
+        super().__init__(dataset)
+        self._folder = folder
+
+    def path(self, name: str) -> Path:
+        """Where the mask of a frame lies."""
+        return self._folder / f"{name}.png"
+
+    def frame(self, i: int) -> Frame:
+        """The frame with its mask.
+
+        Raises:
+          UserError: the frame cannot be read, or its mask is missing, damaged or of another size.
+        """
+        frame = self._dataset.frame(i)
+        mask = read_mask(self.path(frame.name), frame.size[::-1])
+        (x, y), (height, width) = frame.origin, frame.image.shape[:2]
+        return dataclasses.replace(frame, visible=mask[y : y + height, x : x + width])
 
 
 class Cached(View):

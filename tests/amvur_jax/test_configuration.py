@@ -85,6 +85,8 @@ def test_the_variants_with_other_heads_have_the_published_backbone_data_and_labe
         ("train.best_metric", "pa_mpjpe", ["'pa_mpjpe'", "pa_mpjpe_mm"]),
         ("train.warmup_steps", 9, ["9", "config.train.steps"]),
         ("data.workers", -1, ["-1", "from 0 to 1024"]),
+        ("data.masks", "masks", ["'masks'", "config.loss.occlusion='labels'"]),
+        ("loss.occlusion", "label", ["'label'", "'off' or 'labels' or 'robust'"]),
         ("data.augment.shift", 0.7, ["0.7", "from 0 to 0.5"]),
         ("seed", -1, ["-1", "from 0 to"]),
     ],
