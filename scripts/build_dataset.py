@@ -28,6 +28,9 @@ _LOSSLESS = flags.DEFINE_bool(
 )
 _QUALITY = flags.DEFINE_integer("quality", 90, "Of those JPEGs.", lower_bound=1, upper_bound=100)
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at the first frame that is not as it should be.")
+_MASKS = flags.DEFINE_bool(
+    "masks", False, "Keep what is seen of each hand too, for config.loss.occlusion='labels'."
+)
 _WORKERS = flags.DEFINE_integer("workers", 0, "Processes; 0 = one per core.", lower_bound=0)
 _SHARD = flags.DEFINE_integer("shard_frames", 1024, "Frames of a shard.", lower_bound=1)
 _JITTER = flags.DEFINE_float(
@@ -41,7 +44,9 @@ flags.mark_flags_as_required(["dataset", "source", "output"])
 
 def main() -> None:
     reach = Augmentation(_JITTER.value, _ROTATION.value, _SCALE.value, _SHIFT.value)
-    settings = Settings(_LOSSLESS.value, _QUALITY.value, reach, _SHARD.value, _STRICT.value)
+    settings = Settings(
+        _LOSSLESS.value, _QUALITY.value, reach, _SHARD.value, _STRICT.value, _MASKS.value
+    )
     hand = mano_jax.load_hand(_HAND.value or None)
     report = build(_DATASET.value, _SOURCE.value, _OUTPUT.value, hand, settings, _WORKERS.value)
     print(summary_text(report))

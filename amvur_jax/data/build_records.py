@@ -55,6 +55,7 @@ class Settings:
       reach: the Augmentation whose crops must fit into the region.
       shard_frames: frames of one shard.
       strict: stop at the first frame that is not as it should be, rather than leave it out.
+      masks: keep what is seen of the hand of each training frame too (Frame.visible).
     """
 
     lossless: bool = False
@@ -62,6 +63,7 @@ class Settings:
     reach: Augmentation = REACH
     shard_frames: int = 1024
     strict: bool = False
+    masks: bool = False
 
 
 def build(
@@ -92,13 +94,18 @@ def build(
     output = Path(output)
     if (Path(source) / SUMMARY).is_file():
         raise UserError(f"--source={source}: is built already; give the official data set")
-    datasets = {split: open_dataset(source, split, hand) for split in splits_of(source)}
+    datasets = {
+        split: open_dataset(source, split, hand, masks=settings.masks)
+        for split in splits_of(source)
+    }
     for dataset in datasets.values():
         if dataset.layout != layout:
             raise UserError(f"{source}: is {dataset.layout}, not --dataset={layout}")
     chain = KinematicChain(hand)
     if "train" in datasets:
         _check_hand(datasets["train"], chain, hand)
+        if settings.masks:
+            _check_masks(datasets["train"])
     settings.reach.check("--reach")
     partial = output.with_name(output.name + ".partial")
     try:
@@ -160,16 +167,22 @@ def stored(frame: Frame, path: Path, settings: Settings) -> tuple[Frame, bytes]:
         return frame, path.read_bytes()
     part = np.ascontiguousarray(frame.image[y1:y2, x1:x2, ::-1])
     _, data = cv2.imencode(".jpg", part, [cv2.IMWRITE_JPEG_QUALITY, settings.quality])
-    kept = dataclasses.replace(frame, origin=(x1, y1), full_size=frame.size)
+    kept = dataclasses.replace(
+        frame,
+        image=frame.image[y1:y2, x1:x2],
+        visible=None if frame.visible is None else frame.visible[y1:y2, x1:x2],
+        origin=(x1, y1),
+        full_size=frame.size,
+    )
     return kept, data.tobytes()
 
 
 def _check_hand(dataset: Dataset, chain: KinematicChain, hand: HandModel) -> None:
     """Tell a wrong hand model from wrong frames before an hour of skipping all of them."""
     errors_mm = []
-    for i in np.unique(np.linspace(0, len(dataset) - 1, _PROBES).astype(int)):
+    for i in _probes(dataset):
         try:
-            errors_mm.append(mesh_error_mm(dataset.frame(int(i)), chain))
+            errors_mm.append(mesh_error_mm(dataset.frame(i), chain))
         except UserError:
             continue
     if errors_mm and np.median(errors_mm) > 5:
@@ -178,6 +191,24 @@ def _check_hand(dataset: Dataset, chain: KinematicChain, hand: HandModel) -> Non
             f"parameters in the hand model {hand.name!r}; give the model of its labels, "
             "--hand=MANO_RIGHT.pkl"
         )
+
+
+def _check_masks(dataset: Dataset) -> None:
+    """Tell a tree without any before all of its frames are built without."""
+    for i in _probes(dataset):
+        try:
+            known = dataset.frame(i).visible is not None
+        except UserError:
+            continue
+        if not known:
+            raise UserError(
+                f"--masks: {dataset.root} has neither depth pictures nor masks of its training frames; copy "
+                "them from the download, or build without"
+            )
+
+
+def _probes(dataset: Dataset) -> list[int]:
+    return np.unique(np.linspace(0, len(dataset) - 1, _PROBES).astype(int)).tolist()
 
 
 def _claim(
@@ -285,7 +316,8 @@ def _build_shard(number: int) -> None:
                 skipped.append({"name": dataset.names[i], "reason": str(error)})
             else:
                 kept.append(i)
-                yield records.encode(*stored(frame, dataset.image_path(i), settings))
+                kept_frame, data = stored(frame, dataset.image_path(i), settings)
+                yield records.encode(kept_frame, data, settings.masks)
             with _WORK["counter"].get_lock():
                 _WORK["counter"].value += 1
 
@@ -335,7 +367,7 @@ def _publish(
         lengths = entry.pop("lengths")
         names = [records.shard_name(layout, split, n, len(lengths)) for n in range(len(lengths))]
         splits[split] = lengths, sum((partial / name).stat().st_size for name in names)
-    records.write_info(partial, layout, splits)
+    records.write_info(partial, layout, splits, settings.masks)
     write_whole(partial / records.REPORT, (json.dumps(report, indent=1) + "\n").encode())
     shutil.rmtree(partial / "done")
     for leftover in partial.glob("*.part"):
@@ -347,6 +379,7 @@ def _publish(
         "layout": layout,
         "hand": hand_id(hand),
         "lossless": settings.lossless,
+        "masks": settings.masks,
         "reach": {name: getattr(settings.reach, name) for name in GEOMETRIC},
         "splits": {split: entry["frames"] for split, entry in report.items()},
         "files": files,

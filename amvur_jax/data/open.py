@@ -55,7 +55,7 @@ def open_dataset(
     if _has_photos(root):
         return Photos(root, split, hand)
     if (root / SUMMARY).is_file():
-        return Records(root, split, hand)
+        return Records(root, split, hand, masks)
     if (root / UNFINISHED).is_file():
         raise UserError(f"{root}: is a build that was interrupted; run build_dataset.py again")
     readers = [layout.reader for layout in LAYOUTS.values()]

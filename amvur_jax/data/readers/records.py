@@ -3,7 +3,8 @@
 A folder holds, for each split, the shards and SPLIT_names.txt; evaluation_joints.npy and
 evaluation_vertices.npy where there is ground truth; TFDS's dataset_info.json and features.json; and
 records.json, which is written last. `tfds.builder_from_directory(DIR).as_data_source(SPLIT)` reads it
-too: `image` is the encoded file, `labels` the float64 numbers of LABELS end to end, NaN where absent.
+too: `image` is the encoded file, `labels` the float64 numbers of LABELS end to end, NaN where absent, and
+`visible`, in a set that was built with masks, Frame.visible as a PNG.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -50,10 +52,12 @@ _OPTIONAL = ("wrist_cam", "joints_cam", "joints_px", "pose", "betas", "trans", "
 
 
 @functools.cache
-def features() -> tfds.features.FeaturesDict:
+def features(masks: bool = False) -> tfds.features.FeaturesDict:
     """The fields of a record, as TFDS knows them."""
+    fields = {"visible": tfds.features.Image(shape=(None, None, 1))} if masks else {}
     return tfds.features.FeaturesDict(
         {
+            **fields,
             "name": tfds.features.Text(),
             "image": tfds.features.Image(shape=(None, None, 3)),
             # As bytes: TFDS's number lists are float32, and slower.
@@ -64,12 +68,13 @@ def features() -> tfds.features.FeaturesDict:
     )
 
 
-def encode(frame: Frame, image_bytes: bytes) -> bytes:
+def encode(frame: Frame, image_bytes: bytes, masks: bool = False) -> bytes:
     """One record.
 
     Args:
       frame: a Frame; its `image` is what image_bytes decode to, from its origin on.
       image_bytes: an encoded PNG or JPEG.
+      masks: with `visible`, a PNG of the image's size; white where the frame has none.
 
     Returns:
       bytes.
@@ -81,13 +86,19 @@ def encode(frame: Frame, image_bytes: bytes) -> bytes:
         for name, count in zip(LABELS, _COUNTS)
     ]
     labels = np.concatenate(parts).astype(np.float64)
-    return features().serialize_example(
-        {"name": frame.name, "image": image_bytes, "labels": labels}
-    )
+    record = {"name": frame.name, "image": image_bytes, "labels": labels}
+    if masks:
+        shape = frame.image.shape[:2]
+        visible = np.ones(shape, bool) if frame.visible is None else frame.visible
+        bilevel = [cv2.IMWRITE_PNG_BILEVEL, 1]
+        record["visible"] = cv2.imencode(".png", 255 * visible.astype(np.uint8), bilevel)[
+            1
+        ].tobytes()
+    return features(masks).serialize_example(record)
 
 
-def decode(record: Mapping[str, Any], index: int) -> Frame:
-    """The Frame of one record, as TFDS gives it with its image still encoded."""
+def decode(record: Mapping[str, Any], index: int, masks: bool = False) -> Frame:
+    """The Frame of one record, with `visible` where asked, as TFDS gives it with its images still encoded."""
     name = record["name"].decode()
     labels = record["labels"]
     values = {n: labels[_PLACES[n]].reshape(shape) for n, shape in LABELS.items()}
@@ -97,6 +108,8 @@ def decode(record: Mapping[str, Any], index: int) -> Frame:
     side = "left" if values.pop("left") else "right"
     (x, y), (width, height) = (map(int, values.pop(n).tolist()) for n in ("origin", "full_size"))
     image = decode_image(record["image"], name)
+    if masks:
+        values["visible"] = decode_image(record["visible"], name)[..., 0] > 127
     return Frame(
         name=name,
         index=index,
@@ -123,13 +136,16 @@ def write_shard(path: Path, records: Iterable[bytes]) -> None:
         writer.close()
 
 
-def write_info(folder: Path, layout: str, splits: Mapping[str, tuple[list[int], int]]) -> None:
+def write_info(
+    folder: Path, layout: str, splits: Mapping[str, tuple[list[int], int]], masks: bool
+) -> None:
     """Write TFDS's description of a folder of shards.
 
     Args:
       folder: the folder.
       layout: a layout of amvur_jax.data.open, which is TFDS's name of the data set.
       splits: {split: (lengths of its shards, their bytes)}.
+      masks: of the records.
     """
     infos = [
         tfds.core.SplitInfo(
@@ -143,7 +159,7 @@ def write_info(folder: Path, layout: str, splits: Mapping[str, tuple[list[int], 
         for split, (lengths, size) in splits.items()
     ]
     tfds.folder_dataset.write_metadata(
-        data_dir=folder, features=features(), split_infos=infos, check_data=False
+        data_dir=folder, features=features(masks), split_infos=infos, check_data=False
     )
 
 
@@ -154,13 +170,18 @@ class Records(Holder):
       root: the folder that build_dataset.py wrote.
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel that the set must have been built with; None = the embedded one.
+      masks: frames of the training split are to have `visible`.
 
     Raises:
       UserError: the folder is incomplete or damaged, lacks the split, or is of another hand model.
     """
 
     def __init__(
-        self, root: str | Path, split: str = "train", hand: HandModel | None = None
+        self,
+        root: str | Path,
+        split: str = "train",
+        hand: HandModel | None = None,
+        masks: bool = False,
     ) -> None:
         self.root, self.split = Path(root), split
         summary = read_summary(self.root)
@@ -184,6 +205,13 @@ class Records(Holder):
                     f"{path}: is missing or has not the {size} bytes that were written; copy the "
                     "folder again or build it again"
                 )
+        self._masks = masks and split == "train" and summary.get("masks", False)
+        if masks and split == "train" and not self._masks:
+            logging.getLogger("absl").warning(
+                "%s: was built without masks, so nothing is known of what hides the hands; build again with "
+                "--masks, else config.loss.occlusion='labels' is 'robust' for this data set",
+                self.root,
+            )
         self.names = (self.root / f"{split}_names.txt").read_text().splitlines()
         self._source: Sequence[Mapping[str, Any]] | None = None
 
@@ -205,7 +233,7 @@ class Records(Holder):
         if self._source is None:
             self._source = _open(self.root, self.split)
         try:
-            return decode(self._source[i], i)
+            return decode(self._source[i], i, self._masks)
         except UserError:
             raise
         except Exception as error:
@@ -256,4 +284,7 @@ def read_summary(root: Path) -> dict[str, Any]:
 def _open(root: Path, split: str) -> Sequence[Mapping[str, Any]]:
     logging.getLogger("absl").setLevel(logging.WARNING)
     builder = tfds.builder_from_directory(root)
-    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    pictures = [name for name in ("image", "visible") if name in builder.info.features]
+    return builder.as_data_source(
+        split, decoders=dict.fromkeys(pictures, tfds.decode.SkipDecoding())
+    )

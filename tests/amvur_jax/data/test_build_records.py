@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -282,3 +283,52 @@ def test_the_source_must_be_what_it_is_called(trees, hand, tmp_path):
         build("ho3d_v2", tmp_path / "set", tmp_path / "again", hand, workers=1)
     with pytest.raises(UserError, match=r"train\.txt: not found"):
         build("ho3d_v2", tmp_path, tmp_path / "again", hand, workers=1)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("layout", ["ho3d_v2", "freihand"])
+def test_records_keep_what_is_seen_of_the_hand_or_say_that_they_do_not(
+    trees, hand, tmp_path, caplog, layout, lossless
+):
+    source = shutil.copytree(trees / layout, tmp_path / "tree")
+    rng = np.random.default_rng(0)
+    if layout == "freihand":
+        for path in (source / "training/mask").iterdir():
+            cv2.imwrite(str(path), np.kron(rng.integers(0, 2, (14, 14)) * 255, np.ones((16, 16))))
+    else:  # something before a part of each hand
+        for path in (source / "train").glob("*/depth/*.png"):
+            picture = cv2.imread(str(path))
+            picture[:, : int(rng.integers(200, 400))] = [0, 4, 0]  # 0.13 m
+            cv2.imwrite(str(path), picture)
+    built = tmp_path / "built"
+    settings = Settings(lossless=lossless, shard_frames=3, masks=True)
+    build(layout, source, built, hand, settings, workers=1)
+    tree, records = (open_dataset(r, "train", hand, masks=True) for r in (source, built))
+    hidden = 0.0
+    for i in range(len(tree)):
+        rngs = map(np.random.default_rng, [i, i])
+        one, other = (
+            make_sample(d.frame(i), 64, r, REACH, masks=True) for d, r in zip((tree, records), rngs)
+        )
+        assert one["has_visible"] == 1
+        assert_same(one, other, but=() if lossless else ("image",))
+        hidden += np.mean(~one["visible"])
+    assert hidden > 0.01 and not caplog.text
+    assert open_dataset(built, "train", hand).frame(0).visible is None
+
+    plain = tmp_path / "plain"
+    build(layout, source, plain, hand, Settings(lossless=lossless), workers=1)
+    assert not caplog.text
+    assert open_dataset(plain, "train", hand, masks=True).frame(0).visible is None
+    assert "plain: was built without masks" in caplog.text and "--masks" in caplog.text
+
+
+def test_masks_of_a_tree_without_any_are_refused_before_anything_is_written(trees, hand, tmp_path):
+    source = shutil.copytree(trees / "ho3d_v2", tmp_path / "tree")
+    for folder in (source / "train").glob("*/depth"):
+        shutil.rmtree(folder)
+    with pytest.raises(
+        UserError, match=r"--masks: .* neither depth pictures nor masks .* copy them"
+    ):
+        build("ho3d_v2", source, tmp_path / "set", hand, Settings(masks=True), workers=1)
+    assert not (tmp_path / "set.partial").exists()
