@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 
 METRES = 0.00012498664727900177  # of one step
-_MARGIN = 0.01  # clearly nearer: more than labels and sensor are off by
+_MARGIN = 0.01  # m; clearly nearer: more than labels and sensor are off by
+_EDGE = np.ones(
+    (5, 5), np.uint8
+)  # at its edge a thing's colours run into the hand's, and sensors blur
 
 
 def decode_depth(picture: np.ndarray) -> np.ndarray:
@@ -25,10 +28,12 @@ def not_covered(
       K: (3, 3) px.
 
     Returns:
-      (H, W) bool; True where the hand is not and where the depth is unknown.
+      (H, W) bool; True where the hand is not and where the depth is unknown, False two pixels about what
+      covers it too.
     """
     near = _hand_depth(vertices_cam, faces, K, depth.shape)
-    return ~((depth > 0) & (depth < near - _MARGIN))
+    covered = (depth > 0) & (depth < near - _MARGIN)
+    return cv2.dilate(covered.astype(np.uint8), _EDGE) == 0
 
 
 def _hand_depth(

@@ -33,14 +33,18 @@ def test_what_is_nearer_than_the_hand_covers_it_and_nothing_else_does(turned):
     thing = np.zeros(size, bool)
     thing[:, 84:] = True
     depth[thing] = np.where(drawn, z - 0.02, 0.3)[thing]
-    depth[50:54] = 0  # where it sees nothing
+    depth[45:61] = 0  # where it sees nothing
     found = not_covered(depth, vertices, np.asarray(hand.faces), K)
     known, inside = depth > 0, cv2.erode(np.uint8(drawn), np.ones((3, 3))) > 0
-    assert (thing & known & inside).sum() > 300 and (~thing & known & inside).sum() > 300
+    assert (thing & known & inside).sum() > 200 and (~thing & known & inside).sum() > 200
     assert not found[thing & known & inside].mean() > 0.02
-    assert found[~thing].mean() > 0.999 and found[~known].all()
-    outside = cv2.dilate(np.uint8(drawn), np.ones((3, 3))) == 0
-    assert found[outside].all()
+    # Pixels of the hand beside the thing are hidden too, for there colours are mixed; no others are.
+    beside = (inside & known)[:, 82:84]
+    assert beside.sum() > 20 and not found[:, 82:84][beside].mean() > 0.2
+    assert found[:, :81].mean() > 0.999
+    outside = cv2.dilate(np.uint8(drawn), np.ones((9, 9))) == 0
+    assert found[outside].all() and found[48:58].all()
+    assert (thing & drawn)[48:58].any()
 
 
 def test_a_hand_behind_the_camera_covers_nothing():
