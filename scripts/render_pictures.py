@@ -1,24 +1,37 @@
-"""Draw the rasteriser's pictures of docs/render.md: one hand, eight ways.
+"""Draw the rasteriser's pictures of docs/render.md: one hand, eight ways. And that of docs/training.md: what
+colours a hand behind a thing takes on, by each config.loss.occlusion.
 
 python scripts/render_pictures.py --output=docs/render.jpg
+python scripts/render_pictures.py --subject=occlusion --output=docs/occlusion.jpg
 """
 
+import pathlib
+import tempfile
 from collections.abc import Mapping
 
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from absl import flags
 
 import render
+from amvur_jax.data.readers.ho3d import HO3D
+from amvur_jax.data.sample import make_sample
+from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.data.synthetic.skin import TONES, skin_map, vertex_colors
 from amvur_jax.files.whole import save_picture
+from amvur_jax.models.colors import denormalize, normalize
+from amvur_jax.models.outputs import Texture
 from amvur_jax.runtime import cli
+from amvur_jax.training.objective import LossConfig, count_labels, photometric_term
 from mano_jax import load_hand
 
 _OUTPUT = flags.DEFINE_string("output", None, "The picture, .jpg or .png.")
 _SIZE = flags.DEFINE_integer("size", 224, "Side of each picture, px.", lower_bound=32)
+_SUBJECT = flags.DEFINE_enum("subject", "rasteriser", ["rasteriser", "occlusion"], "Of what.")
+_SEED = flags.DEFINE_integer("seed", 1, "Of the hand that holds a thing.", lower_bound=0)
 flags.mark_flag_as_required("output")
 
 
@@ -67,6 +80,62 @@ def pictures(size: int) -> dict[str, jax.Array]:
     }
 
 
+def occluded(size: int, seed: int, steps: int = 100) -> dict[str, jax.Array]:
+    """{title: (size, size, 3) in [0, 1]}: a hand behind a thing, and the colours learnt of it.
+
+    A made-up frame of HO-3D's layout, the pixels of its hand that count, and the vertex colours after `steps`
+    of Adam from grey, the hand in its true place.
+    """
+    hand = load_hand()
+    with tempfile.TemporaryDirectory() as folder:
+        tree = pathlib.Path(folder) / "tree"
+        make_synthetic(tree, 1, 1, seed=seed, difficulty="wide")
+        sample = make_sample(HO3D(tree, masks=True).frame(0), size, crop_scale=0.6, masks=True)
+    batch = {name: jnp.asarray(value)[None] for name, value in sample.items()}
+    image = normalize(batch["image"])
+    posed = hand.with_shape(batch["betas"]).with_pose(batch["pose"].reshape(1, 16, 3))
+    vertices = posed.vertices + batch["trans"][:, None]
+    fragments = render.rasterize(vertices, hand.faces, batch["K"], (size, size))
+    visible = render.visible_vertices(fragments, hand.faces, vertices.shape[1])
+
+    def draw(colors: jax.Array) -> Texture:
+        drawn = render.shade_faces(
+            fragments.pix_to_face,
+            vertices,
+            hand.faces,
+            colors,
+            batch["K"],
+            render.PointLight(ambient=1.0, diffuse=0.0),
+            background=1.0,
+        )
+        return Texture(colors, visible, drawn[..., 0, :], fragments.mask[..., 0])
+
+    def learnt(occlusion: str) -> jax.Array:
+        config, optimizer = LossConfig(occlusion=occlusion), optax.adam(0.03)
+        counts = count_labels(batch, config.mode)
+        colors = jnp.zeros_like(vertices)
+
+        def step(_: int, state: tuple) -> tuple:
+            colors, moments = state
+            gradient = jax.grad(lambda c: photometric_term(draw(c), batch, image, config, counts))(
+                colors
+            )
+            updates, moments = optimizer.update(gradient, moments)
+            return optax.apply_updates(colors, updates), moments
+
+        state = colors, optimizer.init(colors)
+        texture = draw(jax.jit(lambda s: jax.lax.fori_loop(0, steps, step, s))(state)[0])
+        return jnp.where(texture.mask[0, ..., None], denormalize(texture.image[0]), 1.0)
+
+    on_hand = fragments.mask[0, ..., 0, None]
+    counted = jnp.where(batch["visible"][0, ..., None], denormalize(image[0]), 0.0)
+    return {
+        "picture": denormalize(image[0]),
+        "black: hidden, by the labels": jnp.where(on_hand, counted, 1.0),
+        **{f"learnt with {way}": learnt(way) for way in ("off", "labels")},
+    }
+
+
 def sheet(named: Mapping[str, jax.Array]) -> np.ndarray:
     """The pictures in two rows, each with its title: uint8 RGB."""
     tiles = []
@@ -83,7 +152,10 @@ def sheet(named: Mapping[str, jax.Array]) -> np.ndarray:
 
 def main() -> None:
     path = _OUTPUT.value
-    save_picture(path, sheet(pictures(_SIZE.value)))
+    hidden = _SUBJECT.value == "occlusion"
+    save_picture(
+        path, sheet(occluded(_SIZE.value, _SEED.value) if hidden else pictures(_SIZE.value))
+    )
     print(f"{path} written")
 
 
