@@ -41,8 +41,8 @@ class Hand(NamedTuple):
       translation: (3,) m, added after the turn about the wrist, as `transl` of smplx.
       joints_sigma_mm: (21,) standard deviation of a coordinate relative to the wrist, mm.
       vertices_sigma_mm: (V,) likewise.
-      sigma_calibrated: whether sigma was fitted to errors (`evaluate.py --calibrate`): it is for joints
-        read off the picture, not for a detector's.
+      sigma_calibrated: whether sigma was fitted to errors (`evaluate.py --calibrate`), those of hands whose
+        joints are from where this one's are: read off the picture, or a detector's (`--joints=detector`).
       colors: (V,3) sRGB in [0, 1].
     """
 
