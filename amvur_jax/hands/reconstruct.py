@@ -245,7 +245,7 @@ class Reconstructor:
         posed = self._posed(answer, points[:, 21:])
         chosen = (np.isfinite(landmarks[order]).all(-1).sum(-1) >= LEAST) & self._refines
         if chosen.any():
-            seen_by = landmarks[order], K, answer.joints_sigma_mm
+            seen_by = landmarks[order], K, answer.joints_sigma_mm, off[order]
             refined = self._refined(posed, points[:, :21], *seen_by)
             posed, points = jax.tree.map(
                 lambda a, b: _of_rows(chosen, a, b), refined, (posed, points)
@@ -342,10 +342,11 @@ class Reconstructor:
         landmarks: np.ndarray,
         K: np.ndarray,
         sigma_mm: np.ndarray,
+        off: np.ndarray,
     ) -> tuple[Posed, np.ndarray]:
         """`refine.refine` of joints (B,21,3) to landmarks (B,21,2) px: the Posed, its points (B,21+V,3)."""
         camera = np.array([K[0, 0], K[0, 2], K[1, 1], K[1, 2]])
-        arrays = jax.tree.map(np.float32, (posed, joints, landmarks, camera, sigma_mm / 1000))
+        arrays = jax.tree.map(np.float32, (posed, joints, landmarks, camera, sigma_mm / 1000, off))
         moved = refine(self.predictor.hand, *arrays, self.predictor.network.config.fingertips)
         posed = jax.tree.map(np.float64, jax.device_get(moved))
         return posed, posed.moved(*self._unturned(posed.fingers, posed.betas))

@@ -22,9 +22,10 @@ STEPS = 7
 LEAST = 4  # landmarks, below which a hand is left as it is
 # What each residual is a standard deviation of. Chosen on the photographs and the synthetic frames of
 # docs/weights.md: nearer to the landmarks costs millimetres, for they are off themselves.
-_LANDMARK = 0.0065  # of the hand's longer side in the picture
+_LANDMARK = 0.0035  # of the hand's longer side, of landmarks that may be _BEST of it off; of others
+_BEST = 0.046  # it grows with the third power of that
 _FAR_OFF = 2.0  # deviations from which on a landmark counts by its distance, not the square of it
-_BEND = 0.05  # of a finger's own range of motion, and
+_BEND = 0.025  # of a finger's own range of motion, and
 _BEND_LEAST = 0.01  # rad
 _BEYOND = 0.05  # rad beyond the limits
 _TURN = 1.0  # rad
@@ -53,12 +54,12 @@ class Posed(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What one hand is moved by: xy (21,2) px, weight (21,) 0 or 1, span, the hand's longer side, px; camera
-    (4,) fx, cx, fy, cy px; sigma (21,) m, of a coordinate relative to the wrist."""
+    """What one hand is moved by: xy (21,2) px, there (21,) 0 or 1, their deviation, px; camera (4,) fx, cx,
+    fy, cy px; sigma (21,) m, of a coordinate relative to the wrist."""
 
     xy: jax.Array
-    weight: jax.Array
-    span: jax.Array
+    there: jax.Array
+    deviation: jax.Array
     camera: jax.Array
     sigma: jax.Array
 
@@ -82,6 +83,7 @@ def refine(
     landmarks_px: jax.Array,
     camera: jax.Array,
     sigma: jax.Array,
+    off: jax.Array,
     fingertips: str,
 ) -> Posed:
     """Move hands to where a detector has their joints.
@@ -96,6 +98,7 @@ def refine(
       landmarks_px: (B,21,2) px, the model's order; NaN where there is none.
       camera: (4,) fx, cx, fy, cy px.
       sigma: (B,21) m, of the network's joints, a coordinate, relative to the wrist.
+      off: (B,) how far the landmarks may be off, of the hand's longer side in the picture.
       fingertips: preset, of what the landmarks of tips mean.
     """
     bones = skeleton(hand, fingertips)
@@ -106,11 +109,13 @@ def refine(
     high = jnp.where(there[..., None], xy, -jnp.inf).max(1)
     span = jnp.where(enough, (high - low).max(-1), 1.0)
 
+    deviation = _LANDMARK * (off / _BEST) ** 3 * span
+
     def one(start: Posed, joints: jax.Array, seen: Seen) -> Posed:
         return _changed(start, _solve(bones, start, joints, seen))
 
     cameras = jnp.broadcast_to(camera, (len(xy), 4))
-    better = jax.vmap(one)(start, joints, Seen(xy, there * 1.0, span, cameras, sigma))
+    better = jax.vmap(one)(start, joints, Seen(xy, there * 1.0, deviation, cameras, sigma))
 
     def either(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.where(enough.reshape(-1, *[1] * (a.ndim - 1)), a, b)
@@ -147,7 +152,7 @@ def _solve(bones: Skeleton, start: Posed, regressed: jax.Array, seen: Seen) -> j
         joints = _joints(bones, posed)
         shown = joints + (beside[:, None] * rotation_matrix(change[:3])).sum(-1)
         at = shown[:, :2] / shown[:, 2:] * seen.camera[::2] + seen.camera[1::2]
-        off = (at - seen.xy) * seen.weight[:, None] / (_LANDMARK * seen.span)
+        off = (at - seen.xy) * seen.there[:, None] / seen.deviation
         far = (off**2).sum(-1, keepdims=True) / _FAR_OFF**2
         off = off * jnp.sqrt(2 / (1 + jnp.sqrt(1 + far)))  # squared, it is the pseudo-Huber loss
         network = (joints - joints[:1] - before)[1:] / seen.sigma[1:, None]

@@ -15,6 +15,7 @@ from mano_jax.limits import POSE_HIGH, POSE_LOW, sample_pose
 COUNT = 8
 CAMERA = np.array([600.0, 320.0, 600.0, 240.0], np.float32)
 SIGMA = np.full((COUNT, 21), 0.015, np.float32)
+OFF = np.linspace(0.046, 0.06, COUNT, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def seen(joints):
 
 def moved(hand, start, landmarks):
     joints = joints_of(hand, start).astype(np.float32)
-    return refine(hand, start, joints, landmarks.astype(np.float32), CAMERA, SIGMA, "ho3d")
+    return refine(hand, start, joints, landmarks.astype(np.float32), CAMERA, SIGMA, OFF, "ho3d")
 
 
 def off_px(hand, found, landmarks):
@@ -104,7 +105,7 @@ def test_joints_that_lie_beside_the_skeletons_are_those_that_are_seen(hand, trut
 
     landmarks = seen(regressed(truth))
     given = regressed(off).astype(np.float32), landmarks.astype(np.float32)
-    found = refine(hand, off, *given, CAMERA, SIGMA, "ho3d")
+    found = refine(hand, off, *given, CAMERA, SIGMA, OFF, "ho3d")
     miss = np.linalg.norm(seen(regressed(found)) - landmarks, axis=-1).mean()
     skeletons = np.linalg.norm(seen(joints_of(hand, found)) - landmarks, axis=-1).mean()
     assert miss < 0.3 < skeletons
@@ -150,18 +151,19 @@ def test_it_is_scipys_answer_to_the_same_question(hand, truth, start):
     """The sum of squares written again, in float64, with joints of the whole mesh and SciPy's solver."""
     landmarks = seen(joints_of(hand, truth)) + np.random.default_rng(3).normal(0, 4, (COUNT, 21, 2))
     found = moved(hand, start, landmarks)
-    free = 0.01 + 0.05 * (POSE_HIGH - POSE_LOW)[1:]
+    free = 0.01 + 0.025 * (POSE_HIGH - POSE_LOW)[1:]
     for i in (0, 5):
         one = Posed(*(np.asarray(x[i : i + 1], np.float64) for x in start))
         before = joints_of(hand, one)[0]
         span = np.ptp(landmarks[i], axis=0).max()
+        deviation = 0.0035 * (float(OFF[i]) / 0.046) ** 3
 
-        def residuals(x, one=one, before=before, span=span, i=i):
+        def residuals(x, one=one, before=before, span=span, deviation=deviation, i=i):
             wrist = Rotation.from_rotvec(x[:3]).as_matrix() @ one.wrist[0]
             fingers, betas = one.fingers[0] + x[3:48].reshape(15, 3), one.betas[0] + x[48:58]
             shift = one.translation[0] + x[58:]
             joints = joints_of(hand, Posed(wrist[None], fingers[None], betas[None], shift[None]))[0]
-            off = np.linalg.norm(seen(joints) - landmarks[i], axis=-1) / (0.0065 * span)
+            off = np.linalg.norm(seen(joints) - landmarks[i], axis=-1) / (deviation * span)
             huber = 2.0 * np.sqrt(2 * (np.sqrt(1 + (off / 2.0) ** 2) - 1))
             relative = ((joints - joints[0]) - (before - before[0]))[1:] / 0.015
             out = np.maximum(fingers - POSE_HIGH[1:], 0) + np.maximum(POSE_LOW[1:] - fingers, 0)
@@ -195,6 +197,7 @@ def test_one_hand_is_moved_as_many_are(hand, truth, start):
         landmarks[2:3].astype(np.float32),
         CAMERA,
         jnp.asarray(SIGMA[2:3]),
+        OFF[2:3],
         "ho3d",
     )
     for a, b in zip(alone, many):
