@@ -127,7 +127,7 @@ def test_the_supervised_likelihood_is_that_of_the_labelled_errors(hand):
     assert supervised_nll(outputs, batch, None, hand, 64, counts) == pytest.approx(want, rel=1e-4)
 
 
-def test_blur_is_the_deviation_of_the_heat_about_its_mean():
+def test_blur_is_the_deviation_of_the_heat_about_its_mean_beyond_that_of_a_place_that_is_known():
     heat = jax.random.normal(jax.random.key(0), (2, 5, 7, 3)) * 2
     weights, joints = expected(heat)
     found = blur(weights, (5, 7), joints)
@@ -137,7 +137,12 @@ def test_blur_is_the_deviation_of_the_heat_about_its_mean():
             w = np.exp(np.asarray(heat[b, :, :, j], np.float64))
             w /= w.sum()
             variance = sum((w * (c - (w * c).sum()) ** 2).sum() for c in (x, y))
-            assert found[b, j] == pytest.approx(np.sqrt(variance), rel=1e-3)
+            beyond = np.sqrt(max(variance - 1 / 5**2 - 1 / 7**2, 0) + 0.01**2)
+            assert found[b, j] == pytest.approx(beyond, rel=1e-3)
+    # A Gaussian one cell wide, which `heat_divergence` wants, is of a joint whose place is known.
+    y, x = np.meshgrid(np.arange(16) - 7.2, np.arange(16) - 8.6, indexing="ij")
+    weights, joints = expected(jnp.asarray(-0.5 * (x**2 + y**2), jnp.float32)[None, ..., None])
+    assert blur(weights, (16, 16), joints)[0, 0] == pytest.approx(0.01, abs=0.002)
 
 
 def test_cues_tell_whose_joints_were_met_how_well():
