@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     c = hand()
     c.init_from = "shipped"
+    c.model.detach = True  # without 3D labels the pose would teach the backbone what is seen from one side
     c.data.mix = ()
     c.data.root = "data/synthetic"
     c.data.cache = True
@@ -23,6 +24,7 @@ def get_config() -> ConfigDict:
     c.eval.samples = 128
     c.loss.use_3d = False
     c.train.steps = 400
+    c.train.optimizer = "adam"  # compiled sooner
     c.train.learning_rate = 2e-4
     c.train.warmup_steps = 20
     c.train.ema_decay = 0.98

@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
     c.data.mix = (("stream", 0.5), ("data/mine", 0.5, "2d"))
     c.loss.kl = 0.01
     c.train.freeze_batch_norm = True
+    c.train.optimizer = "adam"  # compiled sooner
     c.train.learning_rate = 1e-4
     c.train.warmup_steps = 30
     c.train.steps = 600
