@@ -90,7 +90,7 @@ def test_the_answer_alone_is_that_of_all_outputs(tmp_path):
     np.testing.assert_allclose(alone.betas, outputs.betas, atol=1e-5)
     assert alone.texture is None
     # XLA counts what is left: the encoders of the posterior, which is not the answer, are not.
-    arrays = predictor._arrays(images, None, None)
+    arrays = predictor._arrays(images, None, None, None)
     flops = predictor._answered.lower(predictor.state, predictor.hand, arrays, 0).compile()
     whole = inference._run.lower(
         predictor.network, predictor.state, predictor.hand, images, 0, None, None

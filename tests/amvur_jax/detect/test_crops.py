@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 
+from amvur_jax.data.frame import project
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.make import make_synthetic
@@ -27,7 +28,7 @@ def test_true_landmarks_lie_where_the_labels_of_the_crop_do(tmp_path, side):
         def landmarks(self, image, box, side):
             frame = frames[len(asked)]
             asked.append((box, side))
-            marks = landmark_tips(frame.joints_px)
+            marks = landmark_tips(project(frame.joints_cam, frame.K))
             return DetectedHand(side, 0.9, box, marks, np.full(21, 2.0), np.zeros((21, 3)))
 
     given = joints_of(
