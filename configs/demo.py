@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     c = hand()
     c.init_from = "shipped"
-    c.model.detach = True  # without 3D labels the pose would teach the backbone what is seen from one side
+    # Without 3D labels the pose would teach the backbone what is seen from one side.
+    c.model.detach = True
     c.data.mix = ()
     c.data.root = "data/synthetic"
     c.data.cache = True
