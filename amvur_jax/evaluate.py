@@ -159,6 +159,7 @@ def evaluate(
             if calibrate:
                 store_temperature(found.sigma, calibrate, of_joints)
             write_scores(found.scored, output)
+            found.summary["joints_from"] = "map" if detector is None else "detector"
             write_json(output / "scores.json", found.summary)
             report.write(predictor, dataset, root, records, found, output / "report.html")
             return found.summary

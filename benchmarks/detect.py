@@ -1,10 +1,11 @@
-"""The hand detector on photographs with known joints, alone and small in a large picture, and its depths.
+"""The hand detector on photographs with known joints, alone and small in a large picture; depths and scores.
 
 --photos: a folder of amvur_jax.data.readers.photos, one hand in each picture. --data_root: a data set with
-ground truth, for the depths. LiteRT is measured where it is installed (extra `detect`).
+ground truth, for depths and score. LiteRT is measured where it is installed (extra `detect`).
 """
 
 import importlib.util
+import itertools
 import time
 
 import cv2
@@ -13,15 +14,17 @@ import numpy as np
 from amvur_jax.data.frame import project
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.views import Subset
-from amvur_jax.detect.detector import Detector
+from amvur_jax.detect.detector import Detector, expected_error
+from amvur_jax.detect.tips import finger_ends
 
 CANVAS = (2000, 1500)  # px, of six photographs in two rows
 LENGTHS = (200, 100, 70, 50, 35)  # px of the hand on it
+SCORES = (0.0, 0.5, 0.8, 0.95, 0.99, 1.01)
 NEAR = 0.15  # of the box: a hand is found if its joints are no further off in the mean
 
 
 def run(quick, photos=None, data_root=None):
-    """Yield rows: each backend alone, hands by their length, and how much too small the network's z is."""
+    """Yield rows: each backend alone, hands by their length, how much too small z is, errors by score."""
     if photos:
         dataset = open_dataset(photos)
         frames = [dataset.frame(i) for i in range(6 if quick else len(dataset))]
@@ -31,7 +34,32 @@ def run(quick, photos=None, data_root=None):
         for length in LENGTHS[:1] if quick else LENGTHS:
             yield _small(frames, length)
     if data_root:
-        yield _depths(Subset(open_dataset(data_root, "evaluation"), 6 if quick else 150))
+        dataset = open_dataset(data_root, "evaluation")
+        yield _depths(Subset(dataset, 6 if quick else 150))
+        yield from _by_score(Subset(dataset, 6 if quick else 500))
+
+
+def _by_score(dataset):
+    """How far off joints are, of the hand's longer side, the box given, and what `expected_error` says."""
+    detector, scores, errors = Detector(), [], []
+    for i, joints in enumerate(dataset.ground_truth[0]):
+        frame = dataset.frame(i)
+        truth = project(joints, frame.K)
+        hand = detector.landmarks(frame.image, frame.box, frame.side)
+        off = np.linalg.norm(finger_ends(hand.joints_px) - truth, axis=-1).mean()
+        scores.append(hand.score)
+        errors.append(off / np.ptp(truth, axis=0).max())
+    scores, errors = np.array(scores), np.array(errors)
+    for low, high in itertools.pairwise(SCORES):
+        chosen = (scores >= low) & (scores < high)
+        if chosen.any():
+            yield {
+                "case": "by score",
+                "score": [low, min(high, 1.0)],
+                "frames": int(chosen.sum()),
+                "off": float(errors[chosen].mean()),
+                "expected_error": float(expected_error(scores[chosen]).mean()),
+            }
 
 
 def _alone(frames, backend):

@@ -74,7 +74,9 @@ def main() -> None:
     _meet_processes()
     predictor = inference.load(_CHECKPOINT.value, _HAND.value)
     if _PUBLISHED_SIGMA.value:
-        predictor = dataclasses.replace(predictor, published_sigma=True, temperature=None)
+        predictor = dataclasses.replace(
+            predictor, published_sigma=True, temperature=None, temperature_given=None
+        )
     if _CALIBRATE.value and _PUBLISHED_SIGMA.value:
         raise UserError("--calibrate: the temperature is the head's; leave --published_sigma out")
     calibrate = _CHECKPOINT.value if _CALIBRATE.value else None

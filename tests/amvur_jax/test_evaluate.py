@@ -12,6 +12,8 @@ from amvur_jax import configuration, inference
 from amvur_jax.data.open import open_dataset
 from amvur_jax.data.readers.hands_csv import LabelledHand, write_hands
 from amvur_jax.data.sample import make_sample
+from amvur_jax.detect.detector import DetectedHand, expected_error
+from amvur_jax.detect.tips import landmark_tips
 from amvur_jax.errors import UserError
 from amvur_jax.evaluate import evaluate
 
@@ -65,6 +67,40 @@ def test_2d_labels_are_scored_in_2d(predictor, tmp_path):
     assert scores["hands"] == 5 and scores["triples"] == 3
     assert json.loads((tmp_path / "out" / "scores.json").read_text()) == scores
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"scores.json", "scores.txt"}
+
+
+def test_a_detectors_joints_are_given_frame_by_frame(tmp_path):
+    """As when each crop is given its own labels by itself; without them the scores are others."""
+    config = tiniest_config("")
+    config.model.pose_head, config.model.keypoints = "residual", "either"
+    config.model.pose_hidden, config.model.pose_blocks = 16, 1
+    predictor = inference.untrained(configuration.to_dict(config))
+    root = write(tmp_path / "mine")
+    dataset = open_dataset(root, "evaluation")
+
+    class Knowing:
+        def landmarks(self, image, box, side):
+            (i,) = (i for i in range(5) if np.array_equal(image, dataset.frame(i).image))
+            marks = landmark_tips(JOINTS[i])
+            return DetectedHand(side, 0.9, box, marks, np.zeros(21), np.zeros((21, 3)))
+
+    found = evaluate(predictor, None, root, batch_size=2, detector=Knowing())
+    share, scale = [], predictor.crop_scale
+    for i in range(5):
+        sample = make_sample(dataset.frame(i), predictor.size, crop_scale=scale)
+        outputs = predictor(
+            sample["image"][None],
+            paint=0,
+            joints=sample["joints_2d"][None] * predictor.size,
+            depth=np.zeros((1, 21)),
+            off=expected_error(np.array([0.9])),
+        )
+        off = np.asarray(predictor.joints_2d(outputs))[0] - sample["joints_2d"]
+        share.append(np.linalg.norm(off, axis=-1) / np.ptp(sample["joints_2d"], axis=0).max())
+    wanted = np.average(share, weights=CONFIDENCE)
+    assert found["error_of_box"] == pytest.approx(wanted, rel=1e-3)
+    without = evaluate(predictor, None, root, batch_size=2)["error_of_box"]
+    assert abs(without - wanted) > 0.05 * wanted
 
 
 def test_left_hands_score_as_their_mirror_images_do(predictor, tmp_path):

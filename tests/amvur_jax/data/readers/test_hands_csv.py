@@ -4,30 +4,19 @@ import csv
 
 import numpy as np
 import pytest
+from labels import labelled_hand
 
-from amvur_jax.data.readers.hands_csv import COLUMNS, LabelledHand, read_hands, write_hands
+from amvur_jax.data.readers.hands_csv import COLUMNS, read_hands, write_hands
 from amvur_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
 
 
 def labelled(number=0, **changes):
-    """A hand of a picture of 120 x 90."""
-    fields = {
-        "file": f"clip/{number:06d}.jpg",
-        "hand": 0,
-        "sequence": "clip.mp4",
-        "frame": number,
-        "size": (120, 90),
-        "split": "train",
-        "side": "right",
-        "keep": True,
-        "reason": "",
-        "score": 0.9,
-        "joints": RNG.uniform(5, 85, (21, 2)).round(2),
-        "confidence": RNG.uniform(0.1, 1, 21).round(3),
-    }
-    return LabelledHand(**fields | changes)
+    """A hand of a frame of that number."""
+    joints, confidence = RNG.uniform(5, 85, (21, 2)).round(2), RNG.uniform(0.1, 1, 21).round(3)
+    of_frame = {"file": f"clip/{number:06d}.jpg", "sequence": "clip.mp4", "frame": number}
+    return labelled_hand(joints, confidence, **of_frame | changes)
 
 
 HANDS = [

@@ -5,9 +5,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+from labels import labelled_hand
 
 from amvur_jax.data.open import open_dataset, splits_of
-from amvur_jax.data.readers.hands_csv import LabelledHand, write_hands
+from amvur_jax.data.readers.hands_csv import write_hands
 from amvur_jax.data.readers.photos import Photos
 from amvur_jax.data.sample import make_sample
 from amvur_jax.errors import UserError
@@ -81,21 +82,9 @@ def test_a_byte_order_mark_is_no_fault_and_evaluation_is(tmp_path):
 
 
 def labelled(number, **changes):
-    fields = {
-        "file": "a/x.png",
-        "hand": number,
-        "sequence": "clip",
-        "frame": number,
-        "size": (120, 90),
-        "split": "train",
-        "side": "right",
-        "keep": True,
-        "reason": "",
-        "score": 1.0,
-        "joints": JOINTS,
-        "confidence": np.linspace(0, 1, 21),
-    }
-    return LabelledHand(**fields | changes)
+    """The hand of that number of the one picture."""
+    fields = {"joints": JOINTS, "confidence": np.linspace(0, 1, 21)}
+    return labelled_hand(**fields | {"hand": number, "frame": number} | changes)
 
 
 def write_csv(root, *hands):
