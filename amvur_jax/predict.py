@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import orjson
@@ -23,12 +24,12 @@ from amvur_jax.hands.focal import ASSUMED, Focal, exif_focal
 from amvur_jax.hands.overlay import overlay
 from amvur_jax.hands.pictures import OVERLAY, VIDEO_OVERLAY
 from amvur_jax.hands.track import track_hands
-from amvur_jax.hands.video import write_video
+from amvur_jax.hands.video import PIXELS, TOGETHER, write_video
 from amvur_jax.runtime.ahead import ahead
 
 if TYPE_CHECKING:
     from amvur_jax.hands.hand import FocalSource, Hand
-    from amvur_jax.hands.reconstruct import Box, Reconstructor
+    from amvur_jax.hands.reconstruct import Box, Reconstructor, Sight
 
 _T = TypeVar("_T")
 LINES, ARRAYS, DONE = "hands.jsonl", "hands.npz", "pictures.jsonl"
@@ -108,20 +109,23 @@ def predict(
     left = [path for path in pictures if text_of(path) not in done]
     summary.earlier = len(pictures) - len(left)
 
-    def reconstructed(path: Path) -> Callable[[Path, str], _Made] | UserError:
+    def read(path: Path) -> _Read | _Write | UserError:
         try:
             if is_video(path):
                 return _video(reconstructor, path, focal, draw, smooth, summary)
             given = None if boxes is None else boxes.get(path)
-            return _picture(reconstructor, path, focal, given, kinds, draw)
+            return _read(reconstructor, path, focal, given)
         except UserError as error:
             return error
 
-    each: Iterable[Callable[[Path, str], _Made] | UserError] = map(reconstructed, left)
+    each: Iterable[list[_Write | UserError]] = (
+        _reconstructed(reconstructor, part, kinds, draw)
+        for part in _parts(map(read, left), TOGETHER if len(left) > TOGETHER else 1)
+    )
     if not any(map(is_video, left)):  # whose own steps show their progress
         each = ahead(each)
     bar = tqdm(left, unit="picture", disable=None if len(left) > 1 else True)
-    for number, (path, write) in enumerate(zip(bar, each)):
+    for number, (path, write) in enumerate(zip(bar, itertools.chain.from_iterable(each))):
         if isinstance(write, UserError):
             summary.bad[path] = str(write)
             if len(pictures) > 1:
@@ -158,18 +162,67 @@ class _Made(NamedTuple):
     said: dict[str, int]
 
 
-def _picture(
+_Write: TypeAlias = Callable[[Path, str], _Made]
+
+
+class _Read(NamedTuple):
+    """A picture (H, W, 3) uint8 RGB and its hands, not yet reconstructed."""
+
+    path: Path
+    image: np.ndarray
+    sights: list[Sight]
+
+
+def _read(
+    reconstructor: Reconstructor, path: Path, focal: Focal | None, boxes: Sequence[Box] | None
+) -> _Read:
+    """Read a picture and find its hands."""
+    image = read_image(path)
+    own, source = _focal(path, focal)
+    return _Read(path, image, reconstructor.sights(image, own, boxes, source))
+
+
+def _parts(
+    each: Iterable[_Read | _Write | UserError], together: int
+) -> Iterator[list[_Read | _Write | UserError]]:
+    """The items, in order, in lists: of at most `together` pictures and hands and PIXELS, or of one."""
+    part: list[_Read | _Write | UserError] = []
+    hands = pixels = 0
+    for item in each:
+        of_it, size = (
+            (len(item.sights), item.image[..., 0].size) if isinstance(item, _Read) else (0, 0)
+        )
+        if part and (len(part) == together or hands + of_it > together or pixels + size > PIXELS):
+            yield part
+            part, hands, pixels = [], 0, 0
+        part.append(item)
+        hands, pixels = hands + of_it, pixels + size
+    if part:
+        yield part
+
+
+def _reconstructed(
     reconstructor: Reconstructor,
-    path: Path,
-    focal: Focal | None,
-    boxes: Sequence[Box] | None,
+    part: Sequence[_Read | _Write | UserError],
     kinds: Collection[str],
     draw: bool,
-) -> Callable[[Path, str], _Made]:
-    """Read a picture and reconstruct its hands; what it gives writes them into a folder, by a name."""
-    image, faces = read_image(path), reconstructor.faces
-    own, source = _focal(path, focal)
-    hands = reconstructor(image, own, boxes, source)
+) -> list[_Write | UserError]:
+    """Reconstruct the hands of the pictures in one go; what it gives writes each into a folder, by a name."""
+    pictures = [item for item in part if isinstance(item, _Read)]
+    hands = iter(reconstructor.hands([sight for item in pictures for sight in item.sights]))
+    return [
+        _picture(item, [next(hands) for _ in item.sights], reconstructor.faces, kinds, draw)
+        if isinstance(item, _Read)
+        else item
+        for item in part
+    ]
+
+
+def _picture(
+    read: _Read, hands: list[Hand], faces: np.ndarray, kinds: Collection[str], draw: bool
+) -> _Write:
+    """What writes the hands of a picture into a folder, by a name."""
+    path, image, _ = read
 
     def write(output: Path, name: str) -> _Made:
         files: list[Path] = []
@@ -194,7 +247,7 @@ def _video(
     draw: bool,
     smooth: bool,
     summary: Summary,
-) -> Callable[[Path, str], _Made]:
+) -> _Write:
     """Follow the hands of a video; what it gives reconstructs and writes them into a folder, by a name."""
     assert reconstructor.detector is not None
     source: FocalSource = "assumed" if focal is None else "given"

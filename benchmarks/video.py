@@ -23,7 +23,7 @@ from amvur_jax.data.synthetic.scene import (
 from amvur_jax.data.synthetic.textures import surface
 from amvur_jax.detect.detector import Detector
 from amvur_jax.files.video import Frame
-from amvur_jax.hands.reconstruct import Reconstructor
+from amvur_jax.hands.reconstruct import Reconstructor, Sight
 from amvur_jax.hands.track import smoothed, track_hands
 
 RATE = 30
@@ -107,7 +107,8 @@ def _first(reconstructor, images, sightings, K):
     """The frames that show the first hand, and that hand in each of them."""
     numbers = np.array([i for i, frame in enumerate(sightings) if frame])
     found = [reconstructor.found(sightings[i][0].hand, IMAGE_SIZE[::-1]) for i in numbers]
-    return numbers, reconstructor.hands([images[i] for i in numbers], found, K, "given")
+    sights = [Sight(images[i], one, K, "given") for i, one in zip(numbers, found)]
+    return numbers, reconstructor.hands(sights)
 
 
 def _jitter(numbers, hands, joints, K):

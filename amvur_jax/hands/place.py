@@ -47,23 +47,24 @@ def into_picture(
       K_crop: (B,3,3) px of the crop.
       crop: (B,3,3) affine maps from px of the picture to px of its crop.
       size: side of the crops, px.
-      K: (3,3) px of the photograph.
-      landmarks_px: (B,21,2) px of the photograph, where joints are known to be seen; NaN: where the network
+      K: (3,3) px of the photograph, or (B,3,3) of each one's.
+      landmarks_px: (B,21,2) px of them, where joints are known to be seen; NaN: where the network
         has them.
     Returns:
       (B,21+V,3) m in the photograph's camera.
     """
+    K = np.broadcast_to(K, K_crop.shape)
     middle = np.full((len(points), 2), size / 2)
     uncrop = np.linalg.inv(crop)
     there = np.einsum("bij,bj->bi", uncrop[:, :2, :2], middle) + uncrop[:, :2, 2]
-    turn = turn_between(ray(K_crop, middle), ray(np.broadcast_to(K, K_crop.shape), there))
+    turn = turn_between(ray(K_crop, middle), ray(K, there))
     joints = points[:, :21]
     image = np.einsum("bij,bnj->bni", K_crop, joints)
     seen = image[..., :2] / image[..., 2:]
     seen = np.einsum("bij,bnj->bni", uncrop[:, :2, :2], seen) + uncrop[:, None, :2, 2]
     seen = np.where(np.isnan(landmarks_px), seen, landmarks_px)
     turned = np.einsum("bij,bnj->bni", turn, points - joints[:, :1])
-    rays = (seen - K[:2, 2]) / K[[0, 1], [0, 1]]
+    rays = (seen - K[:, None, :2, 2]) / K[:, None, [0, 1], [0, 1]]
     unit = np.broadcast_to([1.0, 0.0, 1.0, 0.0], (len(points), 4))
     shift = pose_head.placed(turned[:, :21], rays, np.ones(rays.shape[:2]), unit)
     return turned + shift[:, None]

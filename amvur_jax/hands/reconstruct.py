@@ -55,6 +55,18 @@ class Found(NamedTuple):
     depth: np.ndarray
 
 
+class Sight(NamedTuple):
+    """A hand in its picture (H, W, 3) uint8 RGB, not mirrored, of the camera K (3,3) px.
+
+    focal_source: what the hand says of its focal length.
+    """
+
+    image: np.ndarray
+    found: Found
+    K: np.ndarray
+    focal_source: FocalSource
+
+
 class Answer(NamedTuple):
     """The network's, of right hands in their crops' cameras, numpy arrays.
 
@@ -123,41 +135,41 @@ class Reconstructor:
         Raises:
           UserError: a box has its middle outside the picture, or the focal length is none.
         """
+        return self.hands(self.sights(image, focal, boxes, focal_source))
+
+    def sights(
+        self,
+        image: np.ndarray,
+        focal: Focal | float | str | None = None,
+        boxes: Sequence[Box] | None = None,
+        focal_source: FocalSource = "given",
+    ) -> list[Sight]:
+        """Where the hands of a photograph are, for `hands`; all as of a call."""
         if focal is None:
             focal, focal_source = ASSUMED, "assumed"
         focal = focal if isinstance(focal, Focal) else parse_focal(focal)
         height, width = image.shape[:2]
         K = intrinsics(focal, (width, height))
-        found = self.find(image, boxes)
-        return self.hands([image] * len(found), found, K, focal_source)
+        return [Sight(image, found, K, focal_source) for found in self.find(image, boxes)]
 
-    def hands(
-        self,
-        images: Sequence[np.ndarray],
-        found: Sequence[Found],
-        K: np.ndarray,
-        focal_source: FocalSource,
-    ) -> list[Hand]:
-        """Reconstruct hands of one camera.
-
-        Args:
-          images: (H, W, 3) uint8 RGB, the picture of each hand; the same or frames of a video.
-          found: where each hand is.
-          K: (3,3) px of all pictures.
-          focal_source: where its focal length is from.
-        """
+    def hands(self, sights: Sequence[Sight]) -> list[Hand]:
+        """Reconstruct hands, of any pictures, SIZES[-1] at a time."""
         # A left hand is the right one of the mirror image.
-        left = {id(image): image for image, hand in zip(images, found) if hand.side == "left"}
+        left = {id(sight.image): sight.image for sight in sights if sight.found.side == "left"}
         flipped = {key: np.ascontiguousarray(image[:, ::-1]) for key, image in left.items()}
+
+        def right(sight: Sight) -> Sight:
+            if sight.found.side == "right":
+                return sight
+            found = _mirrored(sight.found, sight.image.shape[1])
+            return sight._replace(image=flipped[id(sight.image)], found=found)
+
         hands: list[Hand] = []
-        for start in range(0, len(found), SIZES[-1]):
-            part = slice(start, start + SIZES[-1])
-            pairs = list(zip(images[part], found[part]))
-            width = images[start].shape[1]
-            seen = [hand if hand.side == "right" else _mirrored(hand, width) for _, hand in pairs]
-            shown = [image if hand.side == "right" else flipped[id(image)] for image, hand in pairs]
-            for (_, hand), right in zip(pairs, self._right_hands(shown, seen, K, focal_source)):
-                hands.append(right if hand.side == "right" else mirrored(right, width))
+        for start in range(0, len(sights), SIZES[-1]):
+            part = sights[start : start + SIZES[-1]]
+            for sight, hand in zip(part, self._right_hands([right(sight) for sight in part])):
+                is_right = sight.found.side == "right"
+                hands.append(hand if is_right else mirrored(hand, sight.image.shape[1]))
         return hands
 
     def find(self, image: np.ndarray, boxes: Sequence[Box] | None) -> list[Found]:
@@ -220,19 +232,15 @@ class Reconstructor:
             )
         return centre, self.predictor.crop_scale * side
 
-    def _right_hands(
-        self,
-        images: Sequence[np.ndarray],
-        found: Sequence[Found],
-        K: np.ndarray,
-        focal_source: FocalSource,
-    ) -> list[Hand]:
+    def _right_hands(self, sights: Sequence[Sight]) -> list[Hand]:
         """At most SIZES[-1] right hands, each with the picture that shows it."""
-        size, count = self.predictor.size, len(found)
+        size, count = self.predictor.size, len(sights)
+        found = [sight.found for sight in sights]
         # Padded, by the first again: so few sizes are ever compiled.
         order = list(range(count)) + [0] * (next(n for n in SIZES if n >= count) - count)
         maps = np.stack([crop_matrix(hand.centre, hand.length, size) for hand in found])
-        crops = np.stack([crop_image(image, A, size) for image, A in zip(images, maps)])
+        crops = np.stack([crop_image(s.image, A, size) for s, A in zip(sights, maps)])
+        K = np.stack([sight.K for sight in sights])[order]
         landmarks = finger_ends(np.stack([hand.joints_px for hand in found]))
         scale = maps[:, 0, 0]
         joints = scale[:, None, None] * landmarks + maps[:, None, :2, 2]
@@ -253,7 +261,7 @@ class Reconstructor:
         wrist = [cv2.Rodrigues(turn)[0][:, 0] for turn in posed.wrist]
         mean = np.asarray(self.predictor.hand.mean_pose, np.float64).reshape(15, 3)
         hands = []
-        for i, (image, hand) in enumerate(zip(images, found)):
+        for i, (image, hand, own, focal_source) in enumerate(sights):
             joints_cam, vertices_cam = points[i, :21], points[i, 21:]
             painted = answer.texture
             hands.append(
@@ -261,11 +269,11 @@ class Reconstructor:
                     side="right",
                     score=hand.score,
                     box=hand.box,
-                    K=K,
+                    K=own,
                     focal_source=focal_source,
                     vertices_cam=vertices_cam,
                     joints_cam=joints_cam,
-                    joints_px=project(joints_cam, K),
+                    joints_px=project(joints_cam, own),
                     landmarks_px=hand.joints_px,
                     refined=bool(chosen[i]),
                     wrist_rotation=wrist[i],
@@ -276,7 +284,7 @@ class Reconstructor:
                     joints_sigma_mm=answer.joints_sigma_mm[i],
                     vertices_sigma_mm=answer.vertices_sigma_mm[i],
                     sigma_calibrated=self._temperatures[was_given[i]] is not None,
-                    colors=colors.off_picture(image, vertices_cam, self.faces, K)
+                    colors=colors.off_picture(image, vertices_cam, self.faces, own)
                     if painted is None
                     else painted[i],
                 )
@@ -344,8 +352,9 @@ class Reconstructor:
         sigma_mm: np.ndarray,
         off: np.ndarray,
     ) -> tuple[Posed, np.ndarray]:
-        """`refine.refine` of joints (B,21,3) to landmarks (B,21,2) px: the Posed, its points (B,21+V,3)."""
-        camera = np.array([K[0, 0], K[0, 2], K[1, 1], K[1, 2]])
+        """`refine.refine` of joints (B,21,3) to landmarks (B,21,2) px of K (B,3,3): the Posed, its points
+        (B,21+V,3)."""
+        camera = np.stack([K[:, 0, 0], K[:, 0, 2], K[:, 1, 1], K[:, 1, 2]], -1)
         arrays = jax.tree.map(np.float32, (posed, joints, landmarks, camera, sigma_mm / 1000, off))
         moved = refine(self.predictor.hand, *arrays, self.predictor.network.config.fingertips)
         posed = jax.tree.map(np.float64, jax.device_get(moved))

@@ -96,7 +96,7 @@ def refine(
       joints: (B,21,3) m, their joints as the network regresses them from the mesh, which lie a millimetre
         beside the skeleton's: these are to be seen at the landmarks.
       landmarks_px: (B,21,2) px, the model's order; NaN where there is none.
-      camera: (4,) fx, cx, fy, cy px.
+      camera: (4,) fx, cx, fy, cy px, or (B,4).
       sigma: (B,21) m, of the network's joints, a coordinate, relative to the wrist.
       off: (B,) how far the landmarks may be off, of the hand's longer side in the picture.
       fingertips: preset, of what the landmarks of tips mean.

@@ -21,11 +21,11 @@ from amvur_jax.hands.focal import Focal, intrinsics
 from amvur_jax.hands.hand import FocalSource, Hand
 from amvur_jax.hands.overlay import SIDES, overlay
 from amvur_jax.hands.pictures import OVERLAY, VIDEO_OVERLAY
-from amvur_jax.hands.reconstruct import SIZES, Reconstructor
+from amvur_jax.hands.reconstruct import SIZES, Reconstructor, Sight
 from amvur_jax.hands.track import Tracked
 
 TOGETHER = SIZES[-1]  # hands that the network sees at once, of at most so many frames
-_PIXELS = TOGETHER * 1920 * 1080  # that wait for it at most
+PIXELS = TOGETHER * 1920 * 1080  # that wait for it at most
 
 
 _LONGER = 960  # px: of the overlay's longer side at most
@@ -61,7 +61,7 @@ def reconstruct_frames(
             break
         count = len(tracked.sightings[frame.number])
         height, width = frame.image.shape[:2]
-        full = len(waiting) == TOGETHER or (len(waiting) + 1) * height * width > _PIXELS
+        full = len(waiting) == TOGETHER or (len(waiting) + 1) * height * width > PIXELS
         if waiting and (hands + count > TOGETHER or full):
             yield from _together(reconstructor, waiting, tracked, focal, focal_source)
             waiting, hands = [], 0
@@ -81,9 +81,13 @@ def _together(
     height, width = frames[0].image.shape[:2]
     size = width, height
     sightings = [tracked.sightings[frame.number] for frame in frames]
-    found = [reconstructor.found(hand, size) for part in sightings for _, hand in part]
-    images = [frame.image for frame, part in zip(frames, sightings) for _ in part]
-    hands = iter(reconstructor.hands(images, found, intrinsics(focal, size), focal_source))
+    K = intrinsics(focal, size)
+    sights = [
+        Sight(frame.image, reconstructor.found(hand, size), K, focal_source)
+        for frame, part in zip(frames, sightings)
+        for _, hand in part
+    ]
+    hands = iter(reconstructor.hands(sights))
     for frame, part in zip(frames, sightings):
         yield Shown(frame, [(track, next(hands)) for track, _ in part])
 

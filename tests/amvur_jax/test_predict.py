@@ -22,13 +22,17 @@ class Made:
     """A reconstructor that finds as many hands as the first pixel's red, and remembers what it was asked."""
 
     def __init__(self):
-        self.faces, self.asked = faces(), []
+        self.faces, self.asked, self.together = faces(), [], []
 
-    def __call__(self, image, focal=None, boxes=None, focal_source="given"):
+    def sights(self, image, focal=None, boxes=None, focal_source="given"):
         self.asked.append((focal, focal_source, boxes))
         if boxes == "off":
             raise UserError("box=1,2,3,4: its middle is outside the picture")
-        return [hand("left" if i else "right", (0, 0, 0.5 + i)) for i in range(image[0, 0, 0])]
+        return [("left" if i else "right", (0, 0, 0.5 + i)) for i in range(image[0, 0, 0])]
+
+    def hands(self, sights):
+        self.together.append(len(sights))
+        return [hand(*sight) for sight in sights]
 
 
 @pytest.fixture
@@ -78,9 +82,9 @@ def test_a_run_leaves_numbers_of_all_and_pictures_of_each(pictures, tmp_path, ca
 
 def test_a_picture_is_written_while_the_next_one_is_reconstructed(pictures, tmp_path, monkeypatch):
     class Told(Made):
-        def __call__(self, *asked):
-            hands = super().__call__(*asked)
-            if len(self.asked) == 2:
+        def hands(self, sights):
+            hands = super().hands(sights)
+            if len(self.together) == 2:
                 second.set()
             return hands
 
@@ -88,6 +92,35 @@ def test_a_picture_is_written_while_the_next_one_is_reconstructed(pictures, tmp_
     monkeypatch.setattr(module, "overlay", lambda image, *_: image if second.wait(60) else None)
     summary = predict(Told(), pictures[:2], tmp_path / "out")
     assert (summary.pictures, summary.hands) == (2, 1)
+
+
+def test_the_hands_of_many_pictures_are_reconstructed_together(tmp_path):
+    counts = [1, 0, 2, 1, 3, 0, 0, 1, 17, 1] + [1] * 20
+    paths = [tmp_path / f"{i}.png" for i in range(len(counts))]
+    for path, count in zip(paths, counts):
+        PIL.Image.new("RGB", SIZE, (count, 0, 0)).save(path)
+    paths[1].write_bytes(b"nothing")
+    reconstructor, out = Made(), tmp_path / "out"
+    summary = predict(reconstructor, paths, out, kinds=())
+    found = [(e["picture"], e["index"], e["side"]) for e in entries(out / "hands.jsonl")]
+    assert found == [
+        (str(path), i, "left" if i else "right")
+        for path, count in zip(paths, counts)
+        for i in range(count)
+    ]
+    assert list(summary.bad) == [paths[1]] and summary.pictures == len(paths) - 1
+    # at most 16, but for a picture that has more
+    assert reconstructor.together == [8, 17, 16, 5]
+
+
+def test_few_large_pictures_wait_for_one_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PIXELS", 3 * SIZE[0] * SIZE[1])
+    paths = [tmp_path / f"{i}.png" for i in range(20)]
+    for path in paths:
+        PIL.Image.new("RGB", SIZE, (1, 0, 0)).save(path)
+    reconstructor = Made()
+    predict(reconstructor, paths, tmp_path / "out", kinds=())
+    assert reconstructor.together == [3] * 6 + [2]
 
 
 def test_one_picture_without_a_hand_is_an_error_and_a_folder_of_them_none(pictures, tmp_path):

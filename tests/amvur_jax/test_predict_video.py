@@ -24,6 +24,7 @@ from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
 from amvur_jax.files.video import read_frames
 from amvur_jax.hands import video as video_module
+from amvur_jax.hands.hand import Hand
 from amvur_jax.hands.overlay import overlay
 from amvur_jax.hands.reconstruct import Reconstructor
 from amvur_jax.predict import check_summary, check_video, predict, told
@@ -73,17 +74,20 @@ class Made:
         self.predictor = types.SimpleNamespace(hand=mano_jax.load_hand())
         self.asked = 0
 
-    def __call__(self, image, focal=None, boxes=None, focal_source="given"):
+    def sights(self, image, focal=None, boxes=None, focal_source="given"):
         return [hand()]
 
     def found(self, detected, size):
         assert size == SIZE
         return detected
 
-    def hands(self, images, found, K, focal_source):
-        self.asked += len(found)
+    def hands(self, sights):
+        return [sight if isinstance(sight, Hand) else self._hand(*sight) for sight in sights]
+
+    def _hand(self, image, found, K, focal_source):
+        self.asked += 1
         assert focal_source == "assumed"
-        return [bent(one, float(image.mean()), K) for image, one in zip(images, found)]
+        return bent(found, float(image.mean()), K)
 
 
 def bent(detected, grey, K):
@@ -217,10 +221,10 @@ def test_a_stopped_video_is_done_again_as_a_whole(clip, tmp_path, monkeypatch):
     made = Made()
     hands = made.hands
 
-    def stopped(images, found, K, focal_source):
+    def stopped(sights):
         if made.asked > 10:  # of the second video some are written
             raise KeyboardInterrupt
-        return hands(images, found, K, focal_source)
+        return hands(sights)
 
     made.hands = stopped
     with pytest.raises(KeyboardInterrupt):
