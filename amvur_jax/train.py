@@ -1,9 +1,11 @@
 """Training: one file, read from top to bottom."""
 
 import concurrent.futures
+import contextlib
 import functools
+import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -29,13 +31,17 @@ from amvur_jax.training.stop import Stop
 from amvur_jax.training.validation import Validator
 
 
-def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False) -> dict | None:
-    """Train as configured, into workdir/{checkpoints,tensorboard,manifest.json}; goes on where it stopped.
+def train(
+    config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False, profile: int = 0
+) -> dict | None:
+    """Train as configured, into workdir/{checkpoints,tensorboard,metrics.jsonl,manifest.json}; goes on where
+    it stopped.
 
     Args:
       config: ml_collections.ConfigDict, see configs/default.py.
       workdir: the run's folder.
       dry_run: compile, print what the run would take, and stop; nothing is written.
+      profile: a step, from 1, of which a trace is written to workdir/profile; 0: none.
     Returns:
       The trained {"params", "batch_stats"}, or None from a dry run.
     Raises:
@@ -119,6 +125,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
     if start >= steps:
         print(f"{workdir}: all {steps} steps are done", flush=True)
         return checkpoint.restore_model(workdir, shapes["model"])
+    if profile and not start < profile <= steps:
+        raise UserError(f"--profile={profile}: the run has steps {start + 1} to {steps} before it")
     with stopwatch.part("state"):
         if start:
             state, place = checkpoint.restore_state(workdir, shapes)
@@ -164,6 +172,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
         where = f"{mesh.size} x {jax.devices()[0].device_kind}"
         print(f"{workdir}: {note}, {where}", flush=True)
     journal = Journal(workdir, config.train, start, batches.names, writes=first)
+    journal.text("config", json.dumps(settings, indent=2), start)
+    journal.text("hand", f"{settings['hand'] or 'the embedded hand'}\n{settings['hand_id']}", start)
 
     def due(every: int) -> bool | int:
         """Whether something that is done every so many steps, and at the end, is to be done now; 0: never."""
@@ -180,9 +190,11 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
         for step in range(start, steps):
             done = step + 1
             # everything that goes to a device or comes from it is asked for, not found on the way
-            with jax.transfer_guard("disallow"):
+            with jax.transfer_guard("disallow"), traced(workdir, state, done == profile):
                 state, metrics = compiled(paint_at(step)).result()(state, batch)
                 journal.add(done, metrics)
+                if done == profile:
+                    jax.block_until_ready(state)
             if step == start:
                 with stopwatch.part("first step"):
                     jax.block_until_ready(metrics)
@@ -197,7 +209,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
             if validate and due(config.eval.every):
                 with journal.paused():
                     scores = validate(inferred())
-                journal.scalars("eval", scores, done)
+                journal.scalars(done, eval=scores)
             if due(config.train.picture_every):
                 with journal.paused():
                     model = inferred()  # which takes every process
@@ -221,6 +233,21 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, dry_run: bool = False
         print(f"{workdir}: stopped by SIGTERM, saved at step {done}", flush=True)
         raise SystemExit(0)
     return state["model"]
+
+
+@contextlib.contextmanager
+def traced(workdir: str | pathlib.Path, state: dict, on: bool) -> Iterator[None]:
+    """Write a trace of what is done within to workdir/profile, of nothing that was begun before."""
+    if not on:
+        yield
+        return
+    folder = pathlib.Path(workdir) / "profile"
+    jax.block_until_ready(state)
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+        yield
+    print(
+        f"{folder}: a trace; https://ui.perfetto.dev opens its perfetto_trace.json.gz", flush=True
+    )
 
 
 def check_same_run(workdir: str | pathlib.Path, config: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Train AMVUR: checkpoints, TensorBoard events and a manifest go to --workdir.
+"""Train AMVUR: checkpoints, TensorBoard events, metrics.jsonl, a manifest and report.html go to --workdir.
 
     python scripts/train.py --config=configs/synthetic_weak.py --workdir=runs/synthetic_weak
     python scripts/train.py --config=configs/ho3d_weak.py --config.data.root=DIR --dry_run
@@ -8,6 +8,7 @@ Any field of the config can be set: --config.train.batch_size=8. Started again o
 goes on from the newest checkpoint, on as many devices as there are. SIGTERM saves and ends it.
 """
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -22,6 +23,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Compile, print parameters, FLOPs, memory and a batch's shapes, and stop."
 )
+_PROFILE = flags.DEFINE_integer(
+    "profile", 0, "Write a trace of this step, counted from 1, to WORKDIR/profile.", lower_bound=0
+)
 _keep_compiled = shared_flags.compilation_cache()
 _meet_processes = shared_flags.processes()
 flags.mark_flags_as_required(["config"])
@@ -32,7 +36,11 @@ def main() -> None:
         raise UserError("--workdir=DIR is needed: the folder of the run")
     _keep_compiled()
     _meet_processes()
-    train(_CONFIG.value, _WORKDIR.value or "", _DRY_RUN.value)
+    train(_CONFIG.value, _WORKDIR.value or "", _DRY_RUN.value, _PROFILE.value)
+    if _WORKDIR.value and not _DRY_RUN.value and jax.process_index() == 0:
+        from amvur_jax.report import write_report  # matplotlib is not needed to begin
+
+        print(f"{write_report([_WORKDIR.value])}: its curves", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ ORDER = (
     "fitting",
     "score",
     "train",
+    "report",
     "evaluate",
     "predict",
     "label",

@@ -19,6 +19,7 @@ _CONFIGS = pathlib.Path(configs.__file__).parent
 COMMANDS = (
     "demo",
     "train",
+    "report",
     "evaluate",
     "predict",
     "app",

@@ -18,7 +18,8 @@ BLUE, ORANGE, GREEN, RED = "#0a84c6", "#e08a00", "#10a37f", "#d65a2e"
 _INK = {False: "#30343a", True: "#d4d8de"}
 
 
-def _figure(width: float, height: float, dark: bool) -> tuple[Figure, Axes]:
+def blank(width: float, height: float, dark: bool) -> tuple[Figure, Axes]:
+    """A figure, inches, and its axes, without a background."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
@@ -33,7 +34,8 @@ def _figure(width: float, height: float, dark: bool) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(axes: Axes, dark: bool, x: str, y: str, legend: bool = True) -> None:
+def finish(axes: Axes, dark: bool, x: str, y: str, legend: bool = True) -> None:
+    """Name the axes, and show the legend."""
     ink = _INK[dark]
     axes.set_xlabel(x, color=ink, fontsize=9.5)
     axes.set_ylabel(y, color=ink, fontsize=9.5)
@@ -43,7 +45,7 @@ def _finish(axes: Axes, dark: bool, x: str, y: str, legend: bool = True) -> None
 
 def pck(scores: Scores, dark: bool = False) -> Figure:
     """Share of joints and vertices within a threshold, by threshold; the area beneath is the AUC."""
-    figure, axes = _figure(5.2, 3.4, dark)
+    figure, axes = blank(5.2, 3.4, dark)
     for name, label, color, line in (
         ("pa_mpjpe", "joints, aligned", BLUE, "-"),
         ("pa_mpvpe", "vertices, aligned", ORANGE, "-"),
@@ -55,13 +57,13 @@ def pck(scores: Scores, dark: bool = False) -> Figure:
         axes.plot(1000 * THRESHOLDS, share, line, color=color, label=text, linewidth=1.8)
     axes.set_xlim(0, 50)
     axes.set_ylim(0, 1.005)
-    _finish(axes, dark, "threshold, mm", "share of points within it")
+    finish(axes, dark, "threshold, mm", "share of points within it")
     return figure
 
 
 def errors(scores: Scores, dark: bool = False) -> Figure:
     """How the samples' errors are distributed."""
-    figure, axes = _figure(5.2, 3.4, dark)
+    figure, axes = blank(5.2, 3.4, dark)
     samples = scores.per_sample
     names = {"pa_mpjpe": ("joints, aligned", BLUE), "root_mpjpe": ("joints, wrist-relative", GREEN)}
     top = max(np.percentile(1000 * samples[name], 99) for name in names)
@@ -75,13 +77,13 @@ def errors(scores: Scores, dark: bool = False) -> Figure:
             label=label,
         )
         axes.axvline(np.median(values), color=color, linewidth=1.5)
-    _finish(axes, dark, "mean error of a sample, mm (line: median)", "samples")
+    finish(axes, dark, "mean error of a sample, mm (line: median)", "samples")
     return figure
 
 
 def joints(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> Figure:
     """Error by joint: wrist-relative and aligned."""
-    figure, axes = _figure(5.2, 4.2, dark)
+    figure, axes = blank(5.2, 4.2, dark)
     places = np.arange(len(rows))
     for shift, name, label, color in (
         (-0.2, "root_mpjpe_mm", "wrist-relative", GREEN),
@@ -91,7 +93,7 @@ def joints(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> Figure:
     axes.set_yticks(places, [r["joint"] for r in rows], fontsize=7.5)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    _finish(axes, dark, "mean error, mm", "")
+    finish(axes, dark, "mean error, mm", "")
     return figure
 
 
@@ -99,7 +101,7 @@ def calibration(
     points: Mapping[str, uncertainty.Points], temperature: float, dark: bool = False
 ) -> Figure:
     """How many points lie inside the region that should hold a share of them; the diagonal is perfect."""
-    figure, axes = _figure(5.2, 3.8, dark)
+    figure, axes = blank(5.2, 3.8, dark)
     levels = uncertainty.CURVE_LEVELS
     axes.plot([0, 1], [0, 1], color=_INK[dark], linewidth=1, alpha=0.6)
     for (kind, values), color in zip(points.items(), (BLUE, ORANGE)):
@@ -109,13 +111,13 @@ def calibration(
         axes.plot(levels, after, color=color, linewidth=1.8, label=f"{kind}, with the temperature")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.005)
-    _finish(axes, dark, "share that a region should hold", "share of points inside it")
+    finish(axes, dark, "share that a region should hold", "share of points inside it")
     return figure
 
 
 def sparsification(points: Mapping[str, uncertainty.Points], dark: bool = False) -> Figure:
     """Mean error of what stays when the points with the largest sigmas leave; dashed: by the error."""
-    figure, axes = _figure(5.2, 3.8, dark)
+    figure, axes = blank(5.2, 3.8, dark)
     gone = 1 - uncertainty.KEPT
     for (kind, values), color in zip(points.items(), (BLUE, ORANGE)):
         by_sigma = uncertainty.sparsification(values.error, values.variance)
@@ -126,7 +128,7 @@ def sparsification(points: Mapping[str, uncertainty.Points], dark: bool = False)
         )
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
-    _finish(axes, dark, "share of points left out", "mean error of the others, mm")
+    finish(axes, dark, "share of points left out", "mean error of the others, mm")
     return figure
 
 

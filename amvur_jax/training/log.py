@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress bar, TensorBoard, and the steps that went wrong."""
+"""What a person sees of a run: progress bar, TensorBoard, metrics.jsonl, and the steps that went wrong."""
 
 import collections
 import contextlib
@@ -13,7 +13,8 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from amvur_jax.errors import UserError
-from amvur_jax.files.whole import write_json
+from amvur_jax.files.whole import explained, write_json
+from amvur_jax.training.metrics import METRICS, add, begin
 
 # Steps that the device may have in its queue before the host waits for one.
 _IN_FLIGHT = 8
@@ -23,12 +24,10 @@ _IN_FLIGHT = 8
 _STATES = ("learning_rate", "skipped", "skipped_in_a_row")
 
 
-def _mean(name: str, seen: list[float]) -> float:
-    """What is shown of a metric's values since the last line; of those that are finite, if any is."""
-    if name in _STATES:
-        return seen[-1]
+def _of_finite(what: Callable[[list[float]], float], seen: list[float]) -> float:
+    """`what` of a metric's values since the last line, of those that are finite, if any is."""
     finite = [value for value in seen if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else seen[-1]
+    return float(what(finite)) if finite else seen[-1]
 
 
 class Journal:
@@ -57,6 +56,8 @@ class Journal:
         purge = start + 1 if start else None
         self._writer = None
         if writes:
+            with explained(self._folder / METRICS):
+                begin(self._folder / METRICS, start)
             self._writer = SummaryWriter(
                 folder, purge_step=purge, max_queue=0, filename_suffix=f".{start}"
             )
@@ -133,19 +134,35 @@ class Journal:
         elapsed = max(time.perf_counter() - self._since - self._paused, 1e-9)
         speed = self._steps * self._settings.batch_size / elapsed
         share = min(self._data_seconds / elapsed, 1.0)
-        means = {name: _mean(name, seen) for name, seen in self._seen.items()}
+        means, largest = {}, {}
+        for name, seen in self._seen.items():
+            if name in _STATES:
+                means[name] = seen[-1]
+            else:
+                means[name], largest[name] = _of_finite(np.mean, seen), _of_finite(max, seen)
         self._reset()
         self._bar.set_postfix(
             loss=f"{means['total']:.4f}", images_s=f"{speed:.0f}", data=f"{share:.0%}"
         )
         rates = {"images_per_second": speed, "data_wait_share": share}
-        self.scalars("train", means | rates, step)
+        self.scalars(step, train=means | rates, largest=largest)
 
-    def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
-        """Write {name: number} to TensorBoard."""
-        if self._writer:
+    def scalars(self, step: int, **groups: Mapping[str, float]) -> None:
+        """Write group={name: number} to TensorBoard, and as one line of metrics.jsonl."""
+        if not self._writer:
+            return
+        for group, values in groups.items():
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
+        with contextlib.suppress(OSError):  # a full disk: the checkpoint's error says it better
+            add(self._folder / METRICS, step, **groups)
+
+    def text(self, name: str, text: str, step: int) -> None:
+        """Write lines to TensorBoard, as they are."""
+        if self._writer:
+            self._writer.add_text(
+                name, "".join(f"    {line}\n" for line in text.splitlines()), step
+            )
 
     def picture(self, name: str, picture: np.ndarray, step: int) -> None:
         """Write a picture (H,W,3) uint8 to TensorBoard."""

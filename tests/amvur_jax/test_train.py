@@ -1,6 +1,7 @@
 """Training, checkpoints, evaluation and prediction, end to end on a tiny network and data set."""
 
 import dataclasses
+import gzip
 import json
 import shutil
 import zipfile
@@ -26,6 +27,7 @@ from amvur_jax.predict import predict, told
 from amvur_jax.score import score_files
 from amvur_jax.train import train
 from amvur_jax.training import log
+from amvur_jax.training.metrics import read_metrics
 from amvur_jax.training.validation import Validator
 
 
@@ -52,7 +54,7 @@ def run(tree, compiled_at, tmp_path_factory):
         patch.setattr(log.Journal, "add", counted)
         config = tiny_config(tree, picture_every=4)
         config.model.fingertips = "auto"
-        return folder, train(config, folder)
+        return folder, train(config, folder, profile=3)
 
 
 def test_a_run_leaves_what_others_rely_on(run):
@@ -73,6 +75,13 @@ def test_a_run_leaves_what_others_rely_on(run):
     promised += ("images_per_second", "data_wait_share")
     assert {f"train/{name}" for name in promised} <= set(logged)
     assert [step for step, _ in logged["predictions"]] == [4]
+    assert {"config/text_summary", "hand/text_summary"} <= set(logged)
+    assert [line["step"] for line in read_metrics(folder / "metrics.jsonl")] == [1, 2, 3, 4]
+    (trace,) = (folder / "profile").rglob("perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))
+    events = events["traceEvents"] if isinstance(events, dict) else events
+    # of the step alone: what it ran is there, once
+    assert sum("train_step" in event.get("name", "") for event in events) > 0
 
 
 def test_started_again_it_goes_on_to_the_same_parameters(run, tree, tmp_path):

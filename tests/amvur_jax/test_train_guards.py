@@ -18,6 +18,7 @@ from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.train import train
 from amvur_jax.training import log
+from amvur_jax.training.metrics import read_metrics
 
 
 def test_a_diverging_run_stops_with_the_step(tree, tmp_path):
@@ -87,12 +88,26 @@ def test_curves_are_means_of_the_steps_since_the_last_and_go_on_where_a_run_does
     found = scalars(tmp_path / "tensorboard")
     assert found["train/total"] == [(2, 4.0), (4, 8.0), (6, 1.5)]
     assert found["train/learning_rate"] == [(2, 0.25), (4, 0.5), (6, 0.75)]
+    assert found["largest/total"] == [(2, 5.0), (4, 8.0), (6, 2.0)]
+    assert not {name for name in found if name.startswith("largest/")} - {"largest/total"}
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [(line["step"], line["train"]["total"]) for line in lines] == found["train/total"]
+    assert [(line["step"], line["largest"]) for line in lines] == [
+        (step, {"total": value}) for step, value in found["largest/total"]
+    ]
     # killed, and gone on with from step 4: TensorBoard is told that what was later is void
     before = set((tmp_path / "tensorboard").iterdir())
     journal_of(tmp_path, 4, [5, 6], total=total, learning_rate=rate)
     (new,) = set((tmp_path / "tensorboard").iterdir()) - before
     starts = [e for e in events(new) if e.session_log.status == SessionLog.START]
     assert [event.step for event in starts] == [5]
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [2, 4, 6]
+
+
+def test_a_trace_of_a_step_that_does_not_come_is_refused(tree, tmp_path):
+    with pytest.raises(UserError, match=r"--profile=9: the run has steps 1 to 4"):
+        train(tiny_config(tree), tmp_path / "run", profile=9)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_tells_what_it_takes_and_writes_nothing(tree, tmp_path, capsys):
