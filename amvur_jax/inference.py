@@ -20,7 +20,7 @@ from amvur_jax.models import cameras
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 from amvur_jax.models.outputs import Estimate, Outputs, Texture
-from amvur_jax.models.pose_head import Keypoints, confidence
+from amvur_jax.models.pose_head import A, Keypoints, confidence
 from amvur_jax.runtime.devices import make_mesh, over_batch, replicated
 
 OFF = 0.03  # how far a detector's joints are off, of the hand's longer side, where nobody says
@@ -49,6 +49,32 @@ class Answered(NamedTuple):
     fingers: jax.Array
     betas: jax.Array
     texture: Texture | None
+
+
+def keypoints_of(joints: A, depth: A, off: A, size: int) -> tuple[Keypoints, A]:
+    """What the network takes of a detector's joints, and which samples have any, (B,) 0 or 1.
+
+    Of numpy's arrays or JAX's.
+
+    Args:
+      joints: (B,21,2) px of the crop, NaN where there is none.
+      depth: (B,21) px behind the wrist, NaN for unknown.
+      off: (B,) how far the joints may be off, of the hand's longer side.
+      size: of the crop, px.
+    """
+    xp = joints.__array_namespace__()
+    there = xp.isfinite(joints).all(-1)
+    known = there & xp.isfinite(depth)
+    sure = confidence(off)[:, None]
+    arrays = (
+        xp.where(there[..., None], joints, 0) / size,
+        xp.where(known, depth, 0) / size,
+        there * sure,
+        known * sure,
+        there.any(-1),
+    )
+    *parts, given = (x.astype(xp.float32) for x in arrays)
+    return Keypoints(*parts), given
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
@@ -178,18 +204,12 @@ class Predictor:
         off = np.full(count, OFF) if off is None else off
         if off.shape != (count,):
             raise ValueError(f"off is ({count},), not {off.shape}")
-        there = np.isfinite(joints).all(-1)
-        missing = np.flatnonzero(~there.any(-1))
+        missing = np.flatnonzero(~np.isfinite(joints).all(-1).any(-1))
         if len(missing) and source == "given":
             raise ValueError(
                 f"sample {missing[0]} has no joint at all, and this network reads none off its picture"
             )
-        xy = np.where(there[..., None], joints, 0) / self.size
-        known = there & np.isfinite(depth)
-        sure = confidence(off)[:, None]
-        arrays = (xy, np.where(known, depth, 0) / self.size, there * sure, known * sure)
-        keypoints = jax.tree.map(np.float32, Keypoints(*arrays))  # type: ignore[arg-type]  # yet of numpy
-        return keypoints, there.any(-1).astype(np.float32)
+        return keypoints_of(joints, depth, off, self.size)
 
     def _check(self, images: np.ndarray | jax.Array) -> None:
         side = self.size

@@ -54,7 +54,7 @@ def write_weights(path: str | Path, predictor: Predictor) -> None:
       UserError: a number is beyond 16 bits, or the file cannot be written.
     """
     arrays = {}
-    for name, leaf in _flat(predictor.state):
+    for name, leaf in flat(predictor.state):
         with np.errstate(over="ignore"):  # what is too large is told below
             half = np.asarray(leaf, np.float16)
         if not np.isfinite(half).all():
@@ -96,16 +96,12 @@ def read_weights(path: str | Path) -> Weights:
         raise UserError(f"{path}: cannot be read ({error}); {remedy}") from error
     except (ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: is damaged, or no file of weights ({error}); {remedy}") from error
-    state: dict[Any, Any] = {"params": {}, "batch_stats": {}}
     for name, array in arrays.items():
         if array.dtype != np.float16 or not np.isfinite(array).all():
             raise UserError(f"{path}: {name} is not of finite 16-bit numbers; {remedy}")
-        *folders, last = name.split("/")
-        place = state
-        for folder in folders:
-            place = place.setdefault(_key(folder), {})
         # jnp.asarray would compile something for each shape.
-        place[_key(last)] = jax.device_put(array.astype(np.float32))
+        arrays[name] = jax.device_put(array.astype(np.float32))
+    state = {"params": {}, "batch_stats": {}} | nested(arrays)
     return Weights(state, config, *temperatures)
 
 
@@ -117,7 +113,7 @@ def fitted(
     Raises:
       UserError: it is not, with the first that differs.
     """
-    have, want = (dict(_flat(tree)) for tree in (stored, shapes))
+    have, want = (dict(flat(tree)) for tree in (stored, shapes))
     for name in sorted(have.keys() | want.keys()):
         there = tuple(have[name].shape) if name in have else "missing"
         wanted = tuple(want[name].shape) if name in want else "not of this network"
@@ -145,13 +141,25 @@ def part_of(
     return {kind: {**model[kind], **parts[kind]} for kind in model}
 
 
-def _flat(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """("params/backbone/...", leaf) of nested dictionaries."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
+            yield from flat(value, f"{prefix}{name}/")
         else:
             yield prefix + str(name), value
+
+
+def nested(arrays: Mapping[str, Any]) -> dict[Any, Any]:
+    """`flat` backwards: the dictionaries of leaves whose names have slashes."""
+    tree: dict[Any, Any] = {}
+    for name, leaf in arrays.items():
+        *folders, last = name.split("/")
+        place = tree
+        for folder in folders:
+            place = place.setdefault(_key(folder), {})
+        place[_key(last)] = leaf
+    return tree
 
 
 def _key(name: str) -> str | int:
