@@ -1,6 +1,8 @@
 """Write a trained network as one small file, which predict, evaluate and train take for a checkpoint.
 
 python scripts/export_weights.py --checkpoint=runs/hand --output=hand.npz
+
+For those who have none of this project's code there is export.py.
 """
 
 from absl import flags

@@ -11,7 +11,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DECLARED = PROJECT["dependencies"] + [
-    requirement for extra in ("dev", "detect", "app", "clients") for requirement in EXTRAS[extra]
+    requirement
+    for extra in ("dev", "detect", "export", "app", "clients")
+    for requirement in EXTRAS[extra]
 ]
 
 

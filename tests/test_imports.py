@@ -27,6 +27,7 @@ ORDER = (
     "inference",
     "hands",
     "labels",
+    "exported",
     "published",
     "fitting",
     "score",
@@ -36,6 +37,7 @@ ORDER = (
     "predict",
     "label",
     "app",
+    "export",
     "demo",
 )
 
@@ -152,6 +154,8 @@ def test_no_archive_is_unpacked():
         ("array_record", {"amvur_jax/data/readers/records.py"}),
         ("gradio", {"amvur_jax/app.py"}),
         ("ai_edge_litert", {"amvur_jax/detect/networks.py"}),
+        ("safetensors", {"amvur_jax/export.py", "amvur_jax/exported/loader.py"}),
+        ("jax2onnx", {"amvur_jax/exported/program.py"}),
     ],
 )
 def test_one_place_for(library, homes):

@@ -29,6 +29,7 @@ COMMANDS = (
     "show_batch",
     "annotations",
     "label",
+    "export",
     "export_weights",
     "convert_torch",
     "fit_hand",

@@ -1,7 +1,9 @@
 """Where code that is written for XLA's CPU backend takes the place of the plain one."""
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import jax
@@ -13,9 +15,22 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 
 
+_PLAIN = contextvars.ContextVar("plain", default=False)
+
+
 def on_one_cpu() -> bool:
     """Whether all runs on one CPU device: where code for XLA's CPU backend pays, and moves nothing."""
-    return jax.default_backend() == "cpu" and jax.device_count() == 1
+    return not _PLAIN.get() and jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+@contextlib.contextmanager
+def plain_forms() -> Iterator[None]:
+    """What is traced here and not under a jax.jit of its own takes the plain forms: to run elsewhere."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
 
 
 def one_cpu_takes(fast: Callable[..., R]) -> Callable[[Callable[Q, R]], Callable[Q, R]]:
