@@ -117,7 +117,8 @@ def program(predictor: Predictor) -> Program:
         for name, (shape, dtype) in inputs_of(predictor).items()
     }
     traced, outputs = jax.make_jaxpr(answer(predictor), return_shape=True)(arrays, *inputs.values())
-    # jax.export would keep what no output needs: of a weakly supervised network that is the whole posterior.
+    # With a symbolic batch jax.export keeps every argument, of a weakly supervised network the posterior's
+    # too (findings/jax_export_keeps_unused_arguments_of_a_symbolic_batch.sh).
     every = [True] * len(traced.jaxpr.outvars)
     needed, used = dce_jaxpr(traced.jaxpr, every, [False] * len(arrays) + [True] * len(inputs))
     call = jaxpr_as_fun(ClosedJaxpr(needed, traced.consts))
