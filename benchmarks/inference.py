@@ -1,10 +1,16 @@
-"""Speed of inference, and beside it the same network in PyTorch where that is installed."""
+"""Speed of inference, and beside it the same network in PyTorch where that is installed.
+
+The shipped network, too, beside what `scripts/export.py` makes of it, and ONNX Runtime where it is installed.
+"""
 
 import functools
 import importlib.util
 
 import jax
+import numpy as np
 
+from amvur_jax import inference
+from amvur_jax.exported import program as programs
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 from benchmarks import measure, workload
@@ -12,6 +18,8 @@ from benchmarks import measure, workload
 
 def run(quick, only=""):
     """Yield one row a case and contender: `ours` is the network, `ours, rendered` with texture and image."""
+    if only in ("", "shipped"):
+        yield from shipped(quick)
     hand = workload.hand()
     torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
     for size, count, dtype in workload.cases(quick, only):
@@ -35,3 +43,39 @@ def run(quick, only=""):
 
             functions |= torch_network.inference(network.config, count, dtype)
         yield from workload.rows((size, count, dtype), functions, flops, quick, more)
+
+
+def shipped(quick):
+    """Yield one row a batch and contender: `ours` is `Predictor.answered`, with landmarks as in `predict`."""
+    predictor = inference.load()
+    program = programs.program(predictor)
+    exported = jax.jit(programs.stablehlo(program).call)
+    arrays, session = jax.device_put(program.arrays), None
+    if not quick and all(map(importlib.util.find_spec, ("jax2onnx", "onnxruntime"))):
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(3)  # not what it leaves out
+        onnx = programs.onnx(program)  # minutes
+        session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    for count in (2,) if quick else (1, 16):
+        rng, side = np.random.default_rng(0), predictor.size
+        given = {
+            "images": rng.integers(0, 256, (count, side, side, 3), np.uint8),
+            "joints": rng.uniform(0.2 * side, 0.8 * side, (count, 21, 2)).astype(np.float32),
+            "depth": np.zeros((count, 21), np.float32),
+            "off": np.full(count, inference.OFF, np.float32),
+        }
+        functions = {
+            "ours": functools.partial(predictor.answered, paint=0, **given),
+            "exported": functools.partial(exported, arrays, *given.values()),
+        }
+        if session:
+            functions["ONNX Runtime"] = functools.partial(session.run, None, given)
+        seconds = measure.median_seconds(functions, 1 if quick else 3)
+        for name, value in seconds.items():
+            yield {
+                "case": f"shipped, batch {count}: {name}",
+                "ms": 1e3 * value,
+                "images_s": count / value,
+                "of_ours": value / seconds["ours"],
+            }

@@ -11,7 +11,17 @@ import jax
 
 from amvur_jax.models.functional import count_operations
 
-LIBRARIES = ("jax", "flax", "grain", "numpy", "opencv-python-headless", "torch", "timm")
+LIBRARIES = (
+    "jax",
+    "flax",
+    "grain",
+    "numpy",
+    "opencv-python-headless",
+    "torch",
+    "timm",
+    "jax2onnx",
+    "onnxruntime",
+)
 
 
 def machine():

@@ -60,7 +60,7 @@ def run(quick, only=""):
 
             functions |= torch_network.training(network.config, count, dtype)
         yield from workload.rows((size, count, dtype), functions, flops, quick, more)
-    if only != "w64":
+    if only in ("", "small"):
         yield from _accumulated(quick, hand)
 
 

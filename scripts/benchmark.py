@@ -37,7 +37,10 @@ SUITES = tuple(
 _SUITE = flags.DEFINE_enum("suite", None, SUITES, "What to measure.")
 _QUICK = flags.DEFINE_bool("quick", False, "Small sizes and few repeats: does it run?")
 _ONLY = flags.DEFINE_enum(
-    "only", None, ["small", "w64"], "Size of the network to measure (suites train, inference)."
+    "only",
+    None,
+    ["small", "w64", "shipped"],
+    "Network to measure (suites train, inference; the shipped one: inference).",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "File for the rows, one JSON object a line.")
 _PLOT = flags.DEFINE_string(
