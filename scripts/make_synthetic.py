@@ -26,7 +26,8 @@ _DIFFICULTY = flags.DEFINE_enum(
     "difficulty",
     "easy",
     list(DIFFICULTIES),
-    "easy: palms before plain walls; wide: all rotations, things and clutter.",
+    "easy: palms before plain walls; wide: all rotations, things and clutter; turning: hands that turn while "
+    "their fingers hardly move.",
 )
 _LAYOUT = flags.DEFINE_enum("layout", "ho3d_v2", list(LAYOUTS), "As whose files they are written.")
 _VIDEO = flags.DEFINE_string("video", None, "Make this video, an .mp4, and no tree.")

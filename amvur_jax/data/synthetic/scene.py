@@ -37,6 +37,7 @@ class Difficulty:
       held, front: share of the sequences with a thing in the hand, and before the hand.
       clutter: shapes drawn over the background.
       noise: of the pixels, of 255.
+      slow: how many times as long the fingers take from one key to the next as the hand.
     """
 
     wide: bool
@@ -50,6 +51,7 @@ class Difficulty:
     front: float
     clutter: int
     noise: float
+    slow: int = 1
 
 
 DIFFICULTIES = {
@@ -78,6 +80,20 @@ DIFFICULTIES = {
         front=0.3,
         clutter=14,
         noise=2.0,
+    ),
+    "turning": Difficulty(
+        wide=False,
+        cone=np.deg2rad(75),
+        in_plane=np.deg2rad(60),
+        near=0.5,
+        far=0.7,
+        margin=0.35,
+        edge=0.0,
+        held=0.0,
+        front=0.0,
+        clutter=0,
+        noise=0.5,
+        slow=4,
     ),
 }
 
@@ -164,8 +180,9 @@ def sample_sequence(
     K = _camera(rng)
     betas = np.clip(rng.normal(0.0, 0.9, 10), -2, 2).astype(np.float32)
     along = _blend(longest, frames_per_key)
-    keys = along.shape[1]
-    fingers = along @ sample_pose(rng, keys)[:, 1:].reshape(keys, 45)
+    bending = _blend(longest, frames_per_key * difficulty.slow)
+    poses = sample_pose(rng, bending.shape[1])[:, 1:]
+    fingers = bending @ poses.reshape(-1, 45)
     rotation = _rotations(rng, along, difficulty)
     pose = np.zeros((longest, 16, 3), np.float32)
     pose[:, 1:] = fingers.reshape(-1, 15, 3)

@@ -47,6 +47,26 @@ def test_easy_palms_look_at_the_camera_and_wide_hands_anywhere(drawn):
         assert to_camera.min() < -0.8 and to_camera.max() > 0.8
 
 
+def test_turning_hands_turn_while_their_fingers_hardly_move():
+    hand, speed = load_hand(), {}
+    for name in ("easy", "turning"):
+        fingers, turns = [], []
+        for s in range(12):
+            sequence = sample_sequence(
+                np.random.default_rng([s, 1]), hand, MAX_FRAMES, DIFFICULTIES[name]
+            )
+            rotation = np.asarray(rotation_matrix(sequence.pose[:, 0]))
+            trace = np.einsum("nij,nij->n", rotation[:-1], rotation[1:])
+            turns.append(np.arccos(np.clip((trace - 1) / 2, -1, 1)).mean())
+            fingers.append(np.abs(np.diff(sequence.pose[:, 1:], axis=0)).mean())
+            to_camera = rotation[:, 2, 1].min()
+            assert to_camera > np.cos(np.deg2rad(75)) - 1e-5
+        speed[name] = np.array([np.mean(fingers), np.mean(turns)])
+    ratio = speed["turning"] / speed["easy"]
+    # four times as slow by the keys, and turned in a cone of 75 degrees in the place of one of 30
+    assert ratio[0] < 0.4 and ratio[1] > 1.1
+
+
 def test_hands_are_before_the_camera_and_some_leave_the_image(drawn):
     _, sequences = drawn
     leaving = []
