@@ -14,6 +14,7 @@ from absl import flags, logging
 
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.frame import Dataset
+from amvur_jax.data.groups import Grouping, numbered
 from amvur_jax.data.mixture import Mixture, as_mixture
 from amvur_jax.data.sample import empty_sample, make_sample
 from amvur_jax.data.views import Cached
@@ -41,6 +42,7 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
     crop_scale: float = 1.0,
+    grouping: Grouping | None = None,
 ) -> TrainBatches:
     """Endless training batches, each epoch in a new order; batches may span two epochs.
 
@@ -60,14 +62,16 @@ def train_batches(
         is black with all has_* and joints_valid at 0.
       bad_frames: more of those in a row, of the ones that this process reads, are an error; 0 = never.
       crop_scale: of make_sample.
+      grouping: a Grouping, with which samples say too their `sequence`, int32, -1 for none, and `time`, their
+        frame's number over grouping.span; None or one of 1 for samples that know of no other.
       process_index, process_count: which share of each batch is this process's.
 
     Returns:
       A TrainBatches.
 
     Raises:
-      UserError: the batch cannot be shared out, or the data was built for less augmentation; from
-        next(), where too many frames cannot be read.
+      UserError: the batch cannot be shared out or grouped, or the data was built for less augmentation;
+        from next(), where too many frames cannot be read.
     """
     mixture = as_mixture(data)
     augmentation = augmentation or Augmentation()
@@ -77,11 +81,15 @@ def train_batches(
             f"a batch of {batch_size} samples cannot be shared by {process_count} processes; "
             "choose a multiple of them"
         )
+    if grouping and grouping.count == 1:
+        grouping = None
+    if grouping:
+        _check_groups(mixture, batch_size // process_count, grouping)
     if cache:
         mixture = mixture.map(lambda d: Cached(d, _CACHE_BYTES // max(1, workers)))
-    sample = _Sample(mixture, size, seed, augmentation, strict, crop_scale)
+    sample = _Sample(mixture, size, seed, augmentation, strict, crop_scale, grouping)
     # The position is counted before the slices, so it is that of the whole run.
-    samples = mixture.order(seed).map_with_index(sample)
+    samples = mixture.order(seed, grouping).map_with_index(sample)
 
     def start(step: int) -> Iterator[dict[str, np.ndarray]]:
         # Processes have neighbouring parts: a batch put together is in the order of one process alone.
@@ -90,7 +98,24 @@ def train_batches(
         return _ahead(parts[process_index::process_count], workers)
 
     key = {"seed": seed, "batch_size": batch_size, "frames": [len(d) for d in mixture.datasets]}
+    if grouping:
+        key["group"] = [grouping.count, grouping.span]
     return TrainBatches(start, mixture, key, start_step, bad_frames)
+
+
+def _check_groups(mixture: Mixture, batch_size: int, grouping: Grouping) -> None:
+    """Raise a UserError where a process's part of a batch is no whole groups, or there are none to make."""
+    if batch_size % grouping.count:
+        raise UserError(
+            f"config.data.group: {batch_size} samples, a process's part of a batch, are no number of groups "
+            f"of {grouping.count}; choose a multiple"
+        )
+    if not any(d.moments and any(name for name, _ in d.moments) for d in mixture.datasets):
+        roots = ", ".join(str(d.root) for d in mixture.datasets)
+        raise UserError(
+            f"config.data.group={grouping.count}: no frame of {roots} is known to be of a sequence; take "
+            "HO-3D or videos labelled by scripts/label.py, or set it to 1"
+        )
 
 
 class TrainBatches:
@@ -153,11 +178,11 @@ class TrainBatches:
         Raises:
           UserError: the state is of other data, another seed or another batch size.
         """
-        for name, value in self._key.items():
-            if state.get(name) != value:
+        for name in [*self._key, "group"]:
+            if state.get(name) != self._key.get(name):
                 raise UserError(
                     f"the saved place in the data is for {name} {state.get(name)}, this run has "
-                    f"{value}; repeat the data and config of the run, or start anew"
+                    f"{self._key.get(name)}; repeat the data and config of the run, or start anew"
                 )
         self.close()
         self._step, self._bad = state["step"], 0
@@ -208,11 +233,14 @@ class _Sample:
         augmentation: Augmentation,
         strict: bool,
         crop_scale: float,
+        grouping: Grouping | None,
     ) -> None:
         self._datasets, self._masks = mixture.datasets, mixture.masks
         self._size, self._seed = size, seed
         self._augmentation, self._strict = augmentation, strict
         self._crop_scale = crop_scale
+        self._span = grouping.span if grouping else 0
+        self._moments = [numbered(d.moments) for d in mixture.datasets] if grouping else []
 
     def __call__(self, position: int, place: tuple[int, int]) -> dict[str, Any]:
         source, i = place
@@ -228,7 +256,16 @@ class _Sample:
                 raise
             logging.warning("a frame is left out of its batch: %s", error)
             sample, unreadable = empty_sample(i, self._size, self._masks), True
+        if self._moments:
+            sample |= self._moment(source, i)
         return sample | {"source": np.int32(source), "unreadable": np.bool_(unreadable)}
+
+    def _moment(self, source: int, i: int) -> dict[str, Any]:
+        moments = self._moments[source]
+        sequence, time = (-1, 0) if moments is None else (part[i] for part in moments)
+        if sequence >= 0:  # another number than those of the other data sets
+            sequence = sequence * len(self._moments) + source
+        return {"sequence": np.int32(sequence), "time": np.float32(time / self._span)}
 
 
 class _EvaluationSample:

@@ -86,6 +86,8 @@ class Dataset(Protocol):
       reach: the Augmentation whose crops the stored pictures can show, or None where they are whole.
       left_out: how many frames of the official split it lacks.
       endless: whether no frame comes twice, so that frames near one another share what they are made of.
+      moments: of each frame the sequence that it was filmed in, "" for none, and its number there; or None
+        where there are no sequences.
     """
 
     @property
@@ -111,6 +113,9 @@ class Dataset(Protocol):
 
     @property
     def endless(self) -> bool: ...
+
+    @property
+    def moments(self) -> Sequence[tuple[str, int]] | None: ...
 
     def __len__(self) -> int: ...
 

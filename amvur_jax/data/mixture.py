@@ -10,6 +10,7 @@ import grain
 
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.frame import Dataset
+from amvur_jax.data.groups import Grouping, flattened, grouped
 from amvur_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,18 +35,23 @@ class Mixture:
     def __len__(self) -> int:
         return sum(len(d) for d in self.datasets)
 
-    def order(self, seed: int) -> grain.MapDataset:
-        """An endless grain.MapDataset of (source, frame), each source shuffled anew every epoch."""
-        orders = [
-            # (seed, source) in 32 bits: with one source the seed itself.
-            _order(source, dataset, (seed + 0x9E3779B1 * source) % 2**32)
-            for source, dataset in enumerate(self.datasets)
-        ]
-        if len(orders) == 1:
-            return orders[0]
-        weights = self.weights or [len(d) for d in self.datasets]
-        total = sum(weights)
-        return grain.MapDataset.mix(orders, [w / total for w in weights])
+    def order(self, seed: int, grouping: Grouping | None = None) -> grain.MapDataset:
+        """An endless grain.MapDataset of (source, frame), each source shuffled anew every epoch.
+
+        grouping: how many places in a row are of one group, or None.
+        """
+        # (seed, source) in 32 bits: with one source the seed itself.
+        seeds = [(seed + 0x9E3779B1 * source) % 2**32 for source in range(len(self.datasets))]
+        parts = zip(self.datasets, seeds)
+        orders = [_order(source, *part) for source, part in enumerate(parts)]
+        if grouping:
+            orders = [grouped(o, d, grouping, s) for o, d, s in zip(orders, self.datasets, seeds)]
+        mixed = orders[0]
+        if len(orders) > 1:
+            weights = self.weights or [len(d) for d in self.datasets]
+            total = sum(weights)
+            mixed = grain.MapDataset.mix(orders, [w / total for w in weights])
+        return flattened(mixed, grouping.count) if grouping else mixed
 
     def map(self, function: Callable[[Dataset], Dataset]) -> Mixture:
         """The mixture with another data set in the place of each."""

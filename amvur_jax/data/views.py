@@ -49,6 +49,11 @@ class View:
         """The frames' (joints_cam, vertices_cam), or None."""
         return self._dataset.ground_truth
 
+    @property
+    def moments(self) -> Sequence[tuple[str, int]] | None:
+        """Where in which sequence the frames were filmed."""
+        return self._dataset.moments
+
     def frame(self, i: int) -> Frame:
         """The frame; its `index` is that of the data set below."""
         return self._dataset.frame(i)
@@ -79,6 +84,12 @@ class Chosen(View):
         """The frames' (joints_cam, vertices_cam), or None."""
         truth = self._dataset.ground_truth
         return truth and tuple(part[np.asarray(self.indices)] for part in truth)
+
+    @property
+    def moments(self) -> list[tuple[str, int]] | None:
+        """Where in which sequence the frames were filmed."""
+        moments = self._dataset.moments
+        return None if moments is None else [moments[i] for i in self.indices]
 
     def frame(self, i: int) -> Frame:
         """The frame; its `index` is that of the data set below."""

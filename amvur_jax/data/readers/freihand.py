@@ -46,6 +46,7 @@ class FreiHAND(Holder):
 
     layout = "freihand"
     reach, left_out, endless = None, 0, False
+    moments = None
 
     @staticmethod
     def mark(root: Path, split: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,11 @@ class HO3D(ground_truth.Holder):
             labels["visible"] = self._visible(i, image.shape, labels)
         return Frame(name=name, index=i, image=image, **labels)
 
+    @functools.cached_property
+    def moments(self) -> list[tuple[str, int]] | None:
+        """(sequence, number) of each frame, by its name."""
+        return moments_of(self.names)
+
     def image_path(self, i: int) -> Path:
         """The file of one picture.
 
@@ -204,6 +210,14 @@ class HO3D(ground_truth.Holder):
             "trans": root_cam - wrist_rest,
             "root_cam": root_cam,
         }
+
+
+def moments_of(names: Sequence[str]) -> list[tuple[str, int]] | None:
+    """(sequence, number) of names such as ABF10/0000; None where one is no number."""
+    parts = [name.split("/") for name in names]
+    if not all(number.isdecimal() for _, number in parts):
+        return None
+    return [(sequence, int(number)) for sequence, number in parts]
 
 
 class _Meta:

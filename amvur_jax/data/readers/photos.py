@@ -70,6 +70,18 @@ class Photos:
         confidence = [entry.get("confidence", np.ones(21)) for entry in entries]
         return np.stack([entry["joints"] for entry in entries]), np.stack(confidence)
 
+    @functools.cached_property
+    def moments(self) -> list[tuple[str, int]] | None:
+        """The hands of videos: pictures that are named by their frame, as scripts/label.py does."""
+        if self.hands is None:
+            return None
+        moments = []
+        for hand in self.hands:
+            filmed = Path(hand.file).stem == f"{hand.frame:06d}"
+            name = f"{hand.sequence}/{hand.hand}/{hand.side}" if filmed else ""
+            moments.append((name, hand.frame))
+        return moments
+
     def frame(self, i: int) -> Frame:
         """Read the photograph of a hand.
 

@@ -24,6 +24,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from amvur_jax.data.augment import Augmentation
 from amvur_jax.data.frame import Frame
 from amvur_jax.data.readers.ground_truth import Holder
+from amvur_jax.data.readers.ho3d import moments_of
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import decode_image
@@ -251,6 +252,11 @@ class Records(Holder):
         return tuple(np.load(path, allow_pickle=False) for path in paths)
 
     endless = False
+
+    @functools.cached_property
+    def moments(self) -> list[tuple[str, int]] | None:
+        """(sequence, number) of each frame, where the data set has sequences."""
+        return moments_of(self.names) if self.layout.startswith("ho3d") else None
 
     @property
     def left_out(self) -> int:

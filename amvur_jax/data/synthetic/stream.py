@@ -62,6 +62,7 @@ class Stream:
 
     root, layout, reach, left_out = Path(ROOT), "ho3d_v2", None, 0
     endless = True
+    moments = None
 
     def __init__(
         self, split: str, hand: HandModel | None = None, seed: int = 0, layers: int = LAYERS
