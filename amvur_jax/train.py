@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from amvur_jax import checkpoint, configuration, weights
 from amvur_jax.data.batches import train_batches
+from amvur_jax.data.groups import Grouping
 from amvur_jax.data.open import open_evaluation, open_training
 from amvur_jax.data.prefetch import DevicePrefetch
 from amvur_jax.data.readers.kinematics import hand_id
@@ -89,6 +90,7 @@ def train(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         crop_scale=config.model.crop_scale,
+        grouping=Grouping(config.data.group, config.data.group_span),
     )
     batches = DevicePrefetch(host_batches, devices.over_batch(mesh))
 

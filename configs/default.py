@@ -36,6 +36,9 @@ def get_config() -> ConfigDict:
     # Stop at a frame that cannot be read; else it is named in a warning and nothing is learnt from it.
     c.data.strict = False
     c.data.bad_frames = 100  # more of those in a row stop the run; 0: never
+    # Samples of one sequence side by side in a batch, for the losses that compare them (docs/sequences.md).
+    c.data.group = 1  # 1: none are
+    c.data.group_span = 30  # frames of the film that the others may be away from the first
     # Standard deviation of the crop centre in training, px of a picture of 640 x 480, or as much of another.
     c.data.jitter_px = 5.0
 
@@ -128,6 +131,9 @@ def get_config() -> ConfigDict:
     c.loss.use_3d = False
     c.loss.coefficients = 0.0  # weight of the mean square of pose coefficients and betas
 
+    # What samples of one sequence should agree in (config.data.group):
+    c.loss.same_shape = 0.0  # weight of the variance of their betas
+    c.loss.smooth_pose = 0.0  # weight of that of their fingers, less the further apart in time
     c.loss.nll = 0.0  # weight of the spread head's likelihood; it moves nothing but that head
 
     c.eval = ConfigDict()  # scores during training, on an evaluation split
@@ -169,6 +175,8 @@ LIMITS = {
     "seed": (0, 2**32 - 1),
     "data.workers": (0, 1024),
     "data.bad_frames": (0, _ANY),
+    "data.group": (1, _ANY),
+    "data.group_span": (1, _ANY),
     "data.jitter_px": (0, 1000),
     "data.augment.rotation": (0, 180),
     "data.augment.scale": (0, 1000),
@@ -221,6 +229,8 @@ LIMITS = {
     "loss.heat": (0, _ANY),
     "loss.pose": (0, _ANY),
     "loss.coefficients": (0, _ANY),
+    "loss.same_shape": (0, _ANY),
+    "loss.smooth_pose": (0, _ANY),
     "loss.nll": (0, _ANY),
     "eval.every": (0, _ANY),
     "eval.samples": (0, _ANY),
@@ -319,6 +329,29 @@ AGREEMENTS = (
         "loss.nll",
         lambda c: not c.loss.nll or c.model.spread_head,
         "it trains the spread head: set config.model.spread_head=True",
+    ),
+    (
+        "data.group",
+        lambda c: c.train.batch_size % c.data.group == 0,
+        "it must divide config.train.batch_size",
+    ),
+    (
+        "data.group",
+        lambda c: c.data.group == 1 or c.train.accumulate == 1,
+        "the parts of a batch would part the groups: set config.train.accumulate=1",
+    ),
+    *(
+        (
+            f"loss.{name}",
+            lambda c, name=name: not c.loss[name] or c.data.group > 1,
+            "it compares samples of one sequence: set config.data.group to 2 or more",
+        )
+        for name in ("same_shape", "smooth_pose")
+    ),
+    (
+        "loss.same_shape",
+        lambda c: not c.loss.same_shape or c.model.predict_shape or c.model.pose_head == "residual",
+        "no betas are predicted: set config.model.predict_shape=True",
     ),
     (
         "train.warmup_steps",

@@ -9,6 +9,7 @@ from ml_collections import config_flags
 
 from amvur_jax import configuration
 from amvur_jax.data.batches import train_batches
+from amvur_jax.data.groups import Grouping
 from amvur_jax.data.open import open_training
 from amvur_jax.files.whole import save_picture
 from amvur_jax.pictures.batch import batch_picture, contact_sheet
@@ -39,6 +40,7 @@ def main() -> None:
         augmentation=configuration.augmentation(config),
         strict=config.data.strict,
         crop_scale=config.model.crop_scale,
+        grouping=Grouping(config.data.group, config.data.group_span),
     )
     batch = next(batches)
     picture = contact_sheet(batch) if _GRID.value else batch_picture(batch, hand, _COUNT.value)

@@ -221,6 +221,35 @@ def tsa_pose(
     return labelled_mean(excess * jnp.array([1.0, 1.0, 2.0]), has, count)
 
 
+def companions(sequence: jax.Array, has: jax.Array) -> jax.Array:
+    """(B,B) 0 or 1: whether two different samples are of one sequence, and both have a hand to learn from.
+
+    sequence: (B,) its number, -1 for none; has: (B,).
+    """
+    same = (sequence[:, None] == sequence) & (sequence >= 0)
+    return has[:, None] * has * same * (1 - jnp.eye(len(has)))
+
+
+def differences(
+    values: jax.Array,
+    beside: jax.Array,
+    closeness: jax.Array | float = 1.0,
+    count: jax.Array | None = None,
+) -> jax.Array:
+    """Mean over samples of half their mean squared difference from their companions: a variance.
+
+    Args:
+      values: (B,...).
+      beside: (B,B) of `companions`; samples without any count 0.
+      closeness: (B,B) weights of the pairs, 0 to 1.
+      count: of samples, as `count` elsewhere.
+    """
+    flat = values.reshape(len(values), -1)
+    squares = jnp.mean((flat[:, None] - flat) ** 2, -1)
+    mean = jnp.sum(beside * closeness * squares, 1) / jnp.maximum(beside.sum(1), 1)
+    return 0.5 * labelled_mean(mean, None, count)
+
+
 def gaussian_nll(
     difference: jax.Array,
     log_var: jax.Array,

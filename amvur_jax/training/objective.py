@@ -12,6 +12,7 @@ from amvur_jax.models.cameras import relative_depth
 from amvur_jax.models.outputs import Estimate, Gaussian, Outputs, Texture
 from amvur_jax.models.spread import Spread
 from amvur_jax.training import losses
+from amvur_jax.training.sequences import SEQUENCE_TERMS, sequence_terms
 from amvur_jax.training.skeletons import Labels
 from mano_jax import HandModel
 from mano_jax.rotations import rotation_matrix
@@ -36,6 +37,8 @@ class LossConfig:
     keypoint_map: float = 0.0
     heat: float = 0.0
     coefficients: float = 0.0
+    same_shape: float = 0.0
+    smooth_pose: float = 0.0
     nll: float = 0.0
     pose: float = 0.0
     use_3d: bool = False
@@ -380,6 +383,11 @@ def objective(
             outputs.pose_coefficients**2, *seen
         ) + losses.labelled_mean(outputs.betas**2, *seen)
         total = total + config.coefficients * terms["coefficients"]
+    compared = {name: getattr(config, name) for name in SEQUENCE_TERMS}
+    if any(compared.values()):
+        sequence = sequence_terms(outputs, batch, counts.images)
+        terms |= sequence
+        total = total + sum(compared[name] * value for name, value in sequence.items())
     if config.nll:
         terms["nll"] = NLL[config.mode](outputs, batch, regressor, hand, size, counts)
         if config.mode == "weak" and config.use_3d:

@@ -86,6 +86,10 @@ def test_the_variants_with_other_heads_have_the_published_backbone_data_and_labe
         ("train.warmup_steps", 9, ["9", "config.train.steps"]),
         ("data.workers", -1, ["-1", "from 0 to 1024"]),
         ("data.masks", "masks", ["'masks'", "config.loss.occlusion='labels'"]),
+        ("data.group", 0, ["0", "from 1 on"]),
+        ("data.group", 3, ["3", "divide config.train.batch_size"]),
+        ("loss.same_shape", 1.0, ["1.0", "config.data.group to 2 or more"]),
+        ("loss.smooth_pose", 1.0, ["1.0", "config.data.group to 2 or more"]),
         ("loss.occlusion", "label", ["'label'", "'off' or 'labels' or 'robust'"]),
         ("data.augment.shift", 0.7, ["0.7", "from 0 to 0.5"]),
         ("seed", -1, ["-1", "from 0 to"]),
@@ -116,6 +120,31 @@ def test_a_loss_of_a_head_wants_the_head(head, weight):
     config.loss[weight] = 1.0
     with pytest.raises(UserError, match=rf"config\.loss\.{weight}: .*config\.model\.{head}=True"):
         configuration.check(config)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named", "remedy"),
+    [
+        ("train.accumulate", 2, "data.group", "config.train.accumulate=1"),
+        ("model.predict_shape", False, "loss.same_shape", "config.model.predict_shape=True"),
+    ],
+)
+def test_what_compares_samples_wants_whole_groups_and_heads_to_compare(field, value, named, remedy):
+    config = tiny_config("", batch_size=4)
+    config.data.group = 2
+    config.loss.same_shape = config.loss.smooth_pose = 1.0
+    configuration.check(config)
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=rf"config\.{named}: .*{remedy}"):
+        configuration.check(config)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_shipped_configs_but_that_of_sequences_compare_no_samples(name):
+    config = __import__(f"amvur_jax.configs.{name}", fromlist=[name]).get_config()
+    compared = [config.loss[term] for term in ("same_shape", "smooth_pose")]
+    off = config.data.group == 1 and not any(compared)
+    assert off == (name != "synthetic_sequences")
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,16 @@ def test_a_trace_of_a_step_that_does_not_come_is_refused(tree, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_groups_of_data_without_sequences_are_refused_before_anything_is_written(tmp_path):
+    entry = {"file": "a.jpg", "hand": "right", "joints": np.eye(21, 2).tolist()}
+    (tmp_path / "hands.json").write_text(json.dumps(4 * [entry]))
+    config = tiniest_config(tmp_path)
+    config.data.group = 2
+    with pytest.raises(UserError, match=r"config\.data\.group=2: no frame of .* is known to be of"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dry_run_tells_what_it_takes_and_writes_nothing(tree, tmp_path, capsys):
     config = tiny_config(tree)
     assert train(config, tmp_path / "run", dry_run=True) is None

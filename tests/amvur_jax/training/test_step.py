@@ -25,10 +25,11 @@ def batch(tmp_path_factory):
     return jax.device_put(next(train_batches(HO3D(root), 32, 4, seed=0)))
 
 
-def step_of(batch, dtype="float32", keypoints=None, occlusion=None, **settings):
+def step_of(batch, dtype="float32", keypoints=None, occlusion=None, compared=None, **settings):
     """(fresh state, step) of the smallest network with plain gradient descent, a step's rate RATE.
 
     keypoints: config.model.keypoints of the residual pose head; None for the published one.
+    compared: weights of the terms that compare samples of one sequence, by name.
     occlusion: config.loss.occlusion, and all samples are rendered; None for no photometric term.
     """
     config = tiniest_config("", batch_size=4, warmup_steps=0, learning_rate=RATE, steps=10**6)
@@ -36,6 +37,9 @@ def step_of(batch, dtype="float32", keypoints=None, occlusion=None, **settings):
     if keypoints:
         config.model.update(pose_head="residual", keypoints=keypoints, pose_hidden=16)
         config.loss.update(pose=1.0, use_3d=True)
+    if compared:
+        config.data.group = 2
+        config.loss.update(compared)
     if occlusion:
         config.loss.update(photometric=1.0, occlusion=occlusion)
     configuration.check(config)
@@ -158,11 +162,36 @@ def test_parts_add_up_with_the_residual_head_too(residual_steps, batch, pattern)
         assert float(again[name]) == pytest.approx(float(metrics[name]), rel=1e-6, abs=1e-6), name
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"keypoints": "either", "skeletons": 0}], ids=["published", "residual"]
-)
-def test_a_picture_with_nothing_to_learn_moves_nothing(batch, settings):
-    state, step = step_of(batch, **settings)
+COMPARED = {"same_shape": 1e3, "smooth_pose": 2e3}
+
+
+def filmed(batch, *sequence):
+    """The batch with samples of these sequences, -1 for none, one after the other."""
+    moment = {"sequence": np.array(sequence, np.int32), "time": np.arange(4, dtype=np.float32)}
+    return batch | {name: jnp.asarray(value) for name, value in moment.items()}
+
+
+@pytest.fixture(scope="module")
+def comparing_step(batch):
+    """(fresh state, step) with the residual pose head and the terms that compare samples."""
+    return step_of(batch, keypoints="either", skeletons=0, compared=COMPARED)
+
+
+def test_what_samples_of_a_sequence_differ_in_is_added_by_its_weight(comparing_step, batch):
+    state, step = comparing_step
+    _, together = step(state, filmed(batch, 5, 5, 5, 2))
+    _, apart = step(state, filmed(batch, 5, -1, 2, -1))
+    added = 0.0
+    for name, weight in COMPARED.items():
+        assert float(together[name]) > 0 == float(apart[name])
+        added += weight * float(together[name])
+    assert float(together["total"]) - float(apart["total"]) == pytest.approx(added, rel=1e-3)
+
+
+@pytest.mark.parametrize("head", ["published", "residual"])
+def test_a_picture_with_nothing_to_learn_moves_nothing(batch, comparing_step, head):
+    state, step = comparing_step if head == "residual" else step_of(batch)
+    batch = filmed(batch, 1, 1, 1, 1) if head == "residual" else batch
     given = with_labels(batch, "aax2")
     outcomes = []
     for fill in (0, 255):  # whatever it shows and whatever stands in its labels
