@@ -1,13 +1,13 @@
-"""A small hand that learns depth from sequences, with 2D joints alone: minutes on a CPU.
+"""A small hand that learns its fingers from sequences, with 2D joints alone: minutes on a CPU.
 
     python scripts/make_synthetic.py --output=data/turning --difficulty=turning \\
         --train=900 --evaluation=150 --seed=5
     python scripts/train.py --config=configs/synthetic_sequences.py --workdir=runs/sequences
     python scripts/evaluate.py --checkpoint=runs/sequences --output=runs/sequences --joints=detector
 
-No 3D label and no posed skeleton teaches it: what it knows of depth it has from frames of one sequence, whose
-hand has one shape and for a while one pose (docs/sequences.md). Joints come from a detector; the backbone is
-all but left out.
+No 3D label and no posed skeleton teaches it; the frames of a sequence, whose hand has one shape and for a
+while one pose, tell how far fingers are bent (docs/sequences.md). Joints come from a detector; the backbone
+is all but left out.
 """
 
 from amvur_jax.configs.synthetic_weak import get_config as small

@@ -1,7 +1,7 @@
 """What samples of one sequence should agree in: a hand's shape, and for a while the bending of its fingers.
 
 Neither is changed by the turn of the hand or of the crop, so that samples may be augmented each in its own
-way. The wrist's rotation is, and is not compared: fingers that are the same in two views fix it in both.
+way. The wrist's rotation is, and is not compared.
 """
 
 from __future__ import annotations
