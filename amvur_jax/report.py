@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import explained, write_whole
@@ -176,11 +177,11 @@ def _names(runs: Sequence[Run], group: str) -> list[str]:
 
 def _drawn(runs: Sequence[Run], name: str, curves: Sequence[Curve]) -> str:
     labels = [run.folder for run in runs]
-    light, dark = (plots.svg(_plot, labels, curves, dark=d) for d in (False, True))
-    return html.drawing(light, dark, name)
+    light, dark = (plots.svg(_plot, name, labels, curves, dark=d) for d in (False, True))
+    return html.drawing(light, dark, name, beneath=False)
 
 
-def _plot(labels: Sequence[str], curves: Sequence[Curve], dark: bool = False) -> Figure:
+def _plot(name: str, labels: Sequence[str], curves: Sequence[Curve], dark: bool = False) -> Figure:
     """A scalar of each run by the step; thin: the largest of the steps before."""
     figure, axes = plots.blank(5.2, 2.6, dark)
     for label, color, one in zip(labels, COLORS, curves):
@@ -189,11 +190,12 @@ def _plot(labels: Sequence[str], curves: Sequence[Curve], dark: bool = False) ->
     values = np.concatenate([one.values for one in curves])
     if len(values) and values.min() > 0 and values.max() > _WIDE * values.min():
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     elif len(values) > 1 and np.ptp(values):
         low, high = np.percentile(values, [0.5, 99.5])
         room = 0.08 * max(high - low, np.ptp(values) * 1e-3)
         axes.set_ylim(low - room, high + room)  # the largest may leave it
-    plots.finish(axes, dark, "step", "", legend=len(curves) > 1)
+    plots.finish(axes, dark, "step", name, legend=len(curves) > 1)
     return figure
 
 

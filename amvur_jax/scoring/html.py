@@ -78,13 +78,13 @@ def _number(value: object, digits: int) -> str:
     return f"{value:.{digits}f}" if isinstance(value, float) else text(str(value))
 
 
-def drawing(light: bytes, dark: bytes, caption: str) -> str:
-    """An SVG for light pages and one for dark ones, and what they show."""
+def drawing(light: bytes, dark: bytes, caption: str, beneath: bool = True) -> str:
+    """An SVG for light pages and one for dark ones, and what they show, as text beneath too."""
     bright, dim = (uri(svg, "image/svg+xml") for svg in (light, dark))
+    shown = f"<figcaption>{text(caption)}</figcaption>" if beneath else ""
     return (
         f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dim}">'
-        f'<img alt="{text(caption)}" src="{bright}"></picture>'
-        f"<figcaption>{text(caption)}</figcaption></figure>"
+        f'<img alt="{text(caption)}" src="{bright}"></picture>{shown}</figure>'
     )
 
 
