@@ -51,8 +51,12 @@ def export(
       weights_licence: what about.json says of the weights.
       with_onnx: write the network as ONNX too, which takes minutes.
     Raises:
-      UserError: it cannot be written.
+      UserError: it cannot be written, or not as ONNX.
     """
+    if with_onnx and predictor.config["loss"]["mode"] == "supervised":
+        raise UserError(
+            "--onnx: of a supervised network's answer jax2onnx converts no `pad`; leave --onnx away"
+        )
     from safetensors.numpy import save
 
     program = programs.program(predictor)

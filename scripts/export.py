@@ -11,7 +11,6 @@ import pathlib
 from absl import flags
 
 from amvur_jax import export, inference, weights
-from amvur_jax.errors import UserError
 from amvur_jax.exported.about import hand_licence
 from amvur_jax.runtime import cli
 
@@ -36,10 +35,6 @@ def main() -> None:
     output = pathlib.Path(_OUTPUT.value)
     export.check(output, _OVERWRITE.value, _ONNX.value)
     predictor = inference.load(_CHECKPOINT.value, _HAND.value)
-    if _ONNX.value and predictor.config["loss"]["mode"] == "supervised":
-        raise UserError(
-            "--onnx: of a supervised network's answer jax2onnx converts no `pad`; leave --onnx away"
-        )
     shipped = weights.file_of(_CHECKPOINT.value) == weights.SHIPPED
     own = "Apache-2.0" if shipped else "not said: ask who trained them"
     checksum = export.export(predictor, output, _LICENCE.value or own, _ONNX.value)

@@ -287,6 +287,14 @@ def test_what_cannot_be_done_is_said_at_once(monkeypatch, tmp_path):
             export.check(tmp_path / "new.zip", overwrite=False)
 
 
+def test_a_supervised_network_is_not_written_as_onnx(tmp_path):
+    """jax2onnx 0.17.1 takes no `pad` of a symbolic batch."""
+    supervised = predictor_of(supervised_tiny_config(""))
+    with pytest.raises(UserError, match=r"^--onnx: .*supervised.*leave --onnx away"):
+        export.export(supervised, tmp_path / "hand.zip", "", with_onnx=True)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_the_shipped_network_gives_its_answer_on_photographs(tmp_path):
     predictor, photos = inference.load(), Photos(SHIPPED.parent / "photos")
