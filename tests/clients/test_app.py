@@ -26,7 +26,9 @@ def app(tmp_path_factory):
     pytest.importorskip("gradio", reason="no gradio: make clients")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, str(ROOT / "scripts" / "app.py"), f"--port={port}"]
+    # A shell that puts these tests into its background has them, and what they start, ignore Ctrl-C.
+    command = ["env", "--default-signal=INT", sys.executable]
+    command += [str(ROOT / "scripts" / "app.py"), f"--port={port}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     folder = tmp_path_factory.mktemp("left")
     places = os.environ | {"TMPDIR": str(folder)}
