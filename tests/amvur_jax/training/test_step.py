@@ -159,7 +159,7 @@ def test_parts_add_up_with_the_residual_head_too(residual_steps, batch, pattern)
     apart = difference(parts["model"]["params"], whole["model"]["params"])
     assert size > 0 and apart < 1e-5 * size
     for name in ("total", "pose_joints", "pose_rotation", "pose_2d", "pose_camera", "depth_map"):
-        assert float(again[name]) == pytest.approx(float(metrics[name]), rel=1e-6, abs=1e-6), name
+        assert float(again[name]) == pytest.approx(float(metrics[name]), rel=1e-5, abs=1e-6), name
 
 
 COMPARED = {"same_shape": 1e3, "smooth_pose": 2e3}
