@@ -15,7 +15,7 @@ from amvur_jax.files.whole import explained, write_whole
 from amvur_jax.scoring import html, plots
 from amvur_jax.training.metrics import METRICS, read_metrics
 
-REPORT = "report.html"
+REPORT = "curves.html"  # report.html is that of an evaluation, which often lies in the same folder
 COLORS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED)
 _POINTS = 600  # of a curve at most; more are means of neighbours
 _LAST = 20  # lines that the speed is a mean of
@@ -45,7 +45,7 @@ def write_report(runs: Sequence[str | Path], output: str | Path | None = None) -
 
     Args:
       runs: folders of train.py, at most four.
-      output: the file; None: report.html in the first run's folder.
+      output: the file; None: curves.html in the first run's folder.
     Returns:
       the file.
     Raises:

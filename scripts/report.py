@@ -13,7 +13,7 @@ from amvur_jax.runtime import cli
 
 _RUN = flags.DEFINE_list("run", None, "Folders of runs, --workdir of train.py; at most four.")
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "The page; default: report.html in the first run's folder."
+    "output", None, "The page; default: curves.html in the first run's folder."
 )
 flags.mark_flags_as_required(["run"])
 

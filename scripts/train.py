@@ -1,4 +1,4 @@
-"""Train AMVUR: checkpoints, TensorBoard events, metrics.jsonl, a manifest and report.html go to --workdir.
+"""Train AMVUR: checkpoints, TensorBoard events, metrics.jsonl, a manifest and curves.html go to --workdir.
 
     python scripts/train.py --config=configs/synthetic_weak.py --workdir=runs/synthetic_weak
     python scripts/train.py --config=configs/ho3d_weak.py --config.data.root=DIR --dry_run
@@ -8,6 +8,8 @@ Any field of the config can be set: --config.train.batch_size=8. Started again o
 goes on from the newest checkpoint, on as many devices as there are. SIGTERM saves and ends it.
 """
 
+import pathlib
+
 import jax
 from absl import flags
 from ml_collections import config_flags
@@ -15,6 +17,7 @@ from ml_collections import config_flags
 from amvur_jax.errors import UserError
 from amvur_jax.runtime import cli, shared_flags
 from amvur_jax.train import train
+from amvur_jax.training.metrics import METRICS
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The path of a config, or the name of one in configs/: ho3d_weak."
@@ -37,7 +40,9 @@ def main() -> None:
     _keep_compiled()
     _meet_processes()
     train(_CONFIG.value, _WORKDIR.value or "", _DRY_RUN.value, _PROFILE.value)
-    if _WORKDIR.value and not _DRY_RUN.value and jax.process_index() == 0:
+    metrics = pathlib.Path(_WORKDIR.value or "") / METRICS
+    measured = metrics.is_file() and metrics.stat().st_size
+    if measured and not _DRY_RUN.value and jax.process_index() == 0:
         from amvur_jax.report import write_report  # matplotlib is not needed to begin
 
         print(f"{write_report([_WORKDIR.value])}: its curves", flush=True)

@@ -64,7 +64,7 @@ def test_the_page_says_how_far_the_run_is_and_loads_nothing(tmp_path):
     folder = run_in(tmp_path / "a<b>&c", [3.0, 2.0], skipped=3.0)
     add(folder / "metrics.jsonl", 20, eval={"pa_mpjpe_mm": 7.25})
     path = write_report([folder])
-    assert path == folder / "report.html"
+    assert path == folder / "curves.html"
     text = path.read_text()
     for words in (
         "of 1,000 steps",
