@@ -118,11 +118,14 @@ def predict(
         except UserError as error:
             return error
 
+    # A video is written before the next item is looked at; its own steps show their progress.
+    videos = any(map(is_video, left))
+    together = 1 if videos or len(left) <= TOGETHER else TOGETHER
     each: Iterable[list[_Write | UserError]] = (
         _reconstructed(reconstructor, part, kinds, draw)
-        for part in _parts(map(read, left), TOGETHER if len(left) > TOGETHER else 1)
+        for part in _parts(map(read, left), together)
     )
-    if not any(map(is_video, left)):  # whose own steps show their progress
+    if not videos:
         each = ahead(each)
     bar = tqdm(left, unit="picture", disable=None if len(left) > 1 else True)
     for number, (path, write) in enumerate(zip(bar, itertools.chain.from_iterable(each))):
@@ -189,14 +192,17 @@ def _parts(
     part: list[_Read | _Write | UserError] = []
     hands = pixels = 0
     for item in each:
-        of_it, size = (
+        more, size = (
             (len(item.sights), item.image[..., 0].size) if isinstance(item, _Read) else (0, 0)
         )
-        if part and (len(part) == together or hands + of_it > together or pixels + size > PIXELS):
+        if part and (hands + more > together or pixels + size > PIXELS):
             yield part
             part, hands, pixels = [], 0, 0
         part.append(item)
-        hands, pixels = hands + of_it, pixels + size
+        hands, pixels = hands + more, pixels + size
+        if len(part) == together:
+            yield part
+            part, hands, pixels = [], 0, 0
     if part:
         yield part
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -200,7 +201,10 @@ def _plot(name: str, labels: Sequence[str], curves: Sequence[Curve], dark: bool 
 
 
 def _differences(runs: Sequence[Run]) -> str:
-    flat = [_flat(run.config) for run in runs]
+    flat = [
+        {name: json.dumps(value) for name, value in flatten_dict(run.config, sep=".").items()}
+        for run in runs
+    ]
     names = sorted({name for one in flat for name in one})
     rows = [
         {"field": name} | {run.folder: one.get(name, "") for run, one in zip(runs, flat)}
@@ -208,17 +212,6 @@ def _differences(runs: Sequence[Run]) -> str:
         if len({one.get(name, "") for one in flat}) > 1
     ]
     return html.table(rows, {}) if rows else "<p>Nowhere.</p>"
-
-
-def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """{"train.steps": its value as text}."""
-    found: dict[str, str] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{before}{name}.")
-        else:
-            found[before + name] = json.dumps(value)
-    return found
 
 
 def _steps(config: Mapping[str, Any]) -> int:

@@ -66,6 +66,10 @@ def table(
     digits: int = 2,
     ours: int | None = None,
 ) -> str:
+    """Rows of the same columns, under `titles` where they have one; numbers of so many `digits`.
+
+    `ours` is the row that is set off from the others.
+    """
     head = "".join(f"<th>{text(titles.get(key, key))}</th>" for key in rows[0])
     lines = []
     for n, row in enumerate(rows):

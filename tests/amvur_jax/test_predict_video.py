@@ -214,6 +214,21 @@ def test_a_video_without_a_hand_is_an_error_if_it_is_alone(clip, tmp_path):
     assert left_by(tmp_path / "out") == {"hands.jsonl", "hands.npz", "pictures.jsonl"}
 
 
+def test_a_video_is_written_before_the_next_one_is_followed(clip, tmp_path, monkeypatch):
+    """Also where there are so many that pictures would wait for one another."""
+    black = [np.zeros((SIZE[1], SIZE[0], 3), np.uint8)] * 5
+    paths = [write_video(tmp_path / f"{i}.mp4", black) for i in range(18)]
+    written, whole = [], module.track_hands
+
+    def followed(*asked):
+        written.append(len(list((tmp_path / "out").glob("*.glb"))))
+        return whole(*asked)
+
+    monkeypatch.setattr(module, "track_hands", followed)
+    predict(Made(), paths, tmp_path / "out", draw=False)
+    assert written == list(range(18))
+
+
 def test_a_stopped_video_is_done_again_as_a_whole(clip, tmp_path, monkeypatch):
     whole, out = tmp_path / "whole", tmp_path / "out"
     other = write_video(tmp_path / "other.mp4", [np.zeros((SIZE[1], SIZE[0], 3), np.uint8)] * 5)

@@ -25,7 +25,7 @@ def launch(minutes):
 def run_in(folder, totals, launches=(0,), rate=1e-3, minutes=None, **more):
     """The record of a run with a line every 10 steps, a minute apart unless it is said."""
     folder.mkdir()
-    config = {"train": {"steps": 1000, "batch_size": 8, "learning_rate": rate}}
+    config = {"train": {"steps": 1000, "batch_size": 8, "learning_rate": rate}, "mix": [["a", 1]]}
     (folder / "manifest.json").write_text(
         json.dumps({"config": config, "launches": [launch(m) for m in launches]})
     )
@@ -86,7 +86,7 @@ def test_runs_side_by_side_say_where_their_configs_differ(tmp_path):
     assert text.count('<img alt="total"') == 1
     table = text.split("Where the configs differ")[1].split("</table>")[0]
     assert "train.learning_rate" in table and "0.001" in table and "0.5" in table
-    assert "train.steps" not in table
+    assert "train.steps" not in table and "mix" not in table
 
 
 def test_what_is_no_run_is_named(tmp_path):
