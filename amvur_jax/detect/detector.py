@@ -41,13 +41,15 @@ _DEPTH = 4.0
 # Two answers are the same hand when their joints are this near, in the same measure.
 _SAME_HAND = 0.35
 
+# Of the hand's longer side, of a score s: a + b (1 - s)^c. Seen on 500 hard synthetic frames
+# (docs/detector.md): 0.044 at a score of 0.995, 0.27 at 0.25.
+EXPECTED_ERROR = 0.04, 0.28, 0.75
+
 
 def expected_error(score: ArrayLike) -> np.ndarray:
-    """How far off the joints of a hand of this score are on the mean, of the hand's longer side.
-
-    As seen on 500 hard synthetic frames (docs/detector.md): 0.044 at a score of 0.995, 0.27 at 0.25.
-    """
-    return 0.04 + 0.28 * (1 - np.asarray(score)) ** 0.75
+    """How far off the joints of a hand of this score are on the mean, of the hand's longer side."""
+    least, more, power = EXPECTED_ERROR
+    return least + more * (1 - np.asarray(score)) ** power
 
 
 class DetectedHand(NamedTuple):

@@ -10,7 +10,7 @@ import jax
 
 from amvur_jax import inference
 from amvur_jax.data import crop
-from amvur_jax.detect import tips
+from amvur_jax.detect import detector, tips
 
 FORMAT = 1
 _CAMERA = "the crop's camera: OpenCV axes (x right, y down, z away), the camera at the origin"
@@ -40,7 +40,8 @@ _INPUTS: dict[str, dict[str, Any]] = {
         "unit": "of the hand's longer side",
         "frame": "none",
         "default": inference.OFF,
-        "about": "how far the joints may be off; MediaPipe's of a score s are by 0.04 + 0.28 (1 - s)^0.75",
+        "about": "how far the joints may be off; MediaPipe's of a score s are by "
+        "{:g} + {:g} (1 - s)^{:g}".format(*detector.EXPECTED_ERROR),
     },
 }
 _OUTPUTS: dict[str, dict[str, str]] = {
