@@ -1,11 +1,13 @@
 """Several processes: they predict a split as one alone would, and train without waiting for ever."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 from tiny import tiny_config
 from trees import write_ho3d
@@ -88,10 +90,15 @@ def evaluation(root, output, *more):
     ]
 
 
+def scores_of(path):
+    """{name: number} of the lines `name: number`."""
+    return {name: float(number) for name, number in (line.split(": ") for line in open(path))}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_two_processes_write_what_one_writes(root, devices):
-    """One or two devices a process."""
+    """One or two devices a process; XLA may round a program of two devices otherwise than that of one."""
     one, two = f"one_{devices}", f"two_{devices}"
     where = [f"--coordinator={address()}", "--processes=2"]
     runs = [(EVALUATE, [evaluation(root, one)])]
@@ -101,9 +108,14 @@ def test_two_processes_write_what_one_writes(root, devices):
             assert code == 0, output
     names = {p.name for p in (root / one).iterdir()}
     assert {p.name for p in (root / two).iterdir()} == names >= {"pred.zip", "scores.txt"}
-    assert (root / one / "scores.txt").read_text() == (root / two / "scores.txt").read_text()
-    found, want = (zipfile.ZipFile(root / f / "pred.zip").read("pred.json") for f in (two, one))
-    assert found == want
+    scores = [scores_of(root / name / "scores.txt") for name in (two, one)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-3, abs=1e-3)
+    found, want = (
+        json.loads(zipfile.ZipFile(root / name / "pred.zip").read("pred.json"))
+        for name in (two, one)
+    )
+    for mine, other in zip(found, want, strict=True):  # joints, vertices: m, written to six digits
+        np.testing.assert_allclose(mine, other, rtol=0, atol=2e-6)
 
 
 @pytest.mark.slow
