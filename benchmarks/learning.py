@@ -10,13 +10,7 @@ import json
 import pathlib
 
 import numpy as np
-from amvur_jax.configs import (
-    hand,
-    ho3d_supervised,
-    ho3d_weak,
-    synthetic_supervised,
-    synthetic_weak,
-)
+from amvur_jax.configs import hand, ho3d_supervised, ho3d_weak, synthetic_supervised
 from ml_collections import ConfigDict
 
 from amvur_jax import checkpoint, configuration, inference
@@ -31,8 +25,8 @@ from amvur_jax.train import train
 EVALUATIONS = 12
 # Where a recipe's heads, losses and schedule come from; ours are in configs/hand.py.
 RECIPES = {
-    "weak": {"published": ho3d_weak, "small": synthetic_weak, "ours": None},
-    "supervised": {"published": ho3d_supervised, "small": synthetic_supervised, "ours": None},
+    "weak": {"published": ho3d_weak, "ours": None},
+    "supervised": {"published": ho3d_supervised, "ours": None},
 }
 HEADS = (
     "pose_head",
@@ -151,7 +145,7 @@ def plot(rows, file, kind):
         "root_mpjpe_mm": "wrist-relative MPJPE, mm",
         "pa_mpjpe_mm": "PA-MPJPE, mm",
     }
-    colors = {"published": "#d65a2e", "small": "#e08a00", "ours": "#0a84c6"}
+    colors = {"published": "#d65a2e", "ours": "#0a84c6"}
     for axes, (name, label) in zip(panels, units.items()):
         for mode, recipes in RECIPES.items():
             for recipe in recipes:

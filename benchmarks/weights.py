@@ -5,7 +5,9 @@ of the hand's box (that of the joints), in the picture; the reference being Medi
 is where those have it (`amvur_jax/detect/tips.py`). --data_root: a data set with ground truth; PA-MPJPE
 and wrist-relative MPJPE in mm, 2D in px of a published crop of 224. The cases "predict" go the whole way of
 `predict.py`, the box given, with hands moved to the detector's landmarks and without; of their refined sigma,
-how many joints the 95 % regions hold under the temperature that fits the unrefined ones.
+how many joints the 95 % regions hold under the temperature that fits the unrefined ones. The case "hidden
+joints" is of the training split, where that has depth pictures: how much larger error and sigma are of joints
+that something hides or that are out of the picture than of the others, over all frames and within each.
 """
 
 import numpy as np
@@ -35,6 +37,8 @@ def run(quick, checkpoint="shipped", photos=None, data_root=None):
     if data_root:
         dataset = open_dataset(data_root, "evaluation", predictor.hand)
         yield from on_truth(predictor, dataset, 4 if quick else 500)
+        dataset = open_dataset(data_root, "train", predictor.hand, masks=True)
+        yield from on_hidden(predictor, dataset, 4 if quick else 500)
 
 
 def on_photos(predictor, dataset, count):
@@ -109,11 +113,53 @@ def on_truth(predictor, dataset, count):
     yield {"case": "best constant hand", "pa_mpjpe_mm": _aligned_mm(constant, joints)}
 
 
-def _cropped(predictor, dataset, count):
+def on_hidden(predictor, dataset, count):
+    """The row of the joints that are not seen, wrist-relative error and sigma over those of the seen ones."""
+    _, samples, _ = _cropped(predictor, dataset, count, masks=True)
+    samples = [s for s in samples if s["has_visible"] and s["has_3d"]]
+    if not samples:
+        return
+    images, joints = (np.stack([s[name] for s in samples]) for name in ("image", "joints_cam"))
+    found, sigma = [], []
+    for i in range(0, len(images), TOGETHER):
+        outputs = predictor(images[i : i + TOGETHER], paint=0)
+        found.append(np.asarray(predictor.answer(outputs).joints.mu))
+        sigma.append(np.sqrt(np.exp(predictor.sigma(outputs).joints).mean(-1)))
+    found = np.concatenate(found)
+    relative = (found - found[:, :1]) - (joints - joints[:, :1])
+    values = {"error": np.linalg.norm(relative, axis=-1), "sigma": np.concatenate(sigma)}
+    seen = np.stack([_seen(s) for s in samples])
+    counted = np.arange(21) > 0  # the wrist is where it is
+    both = (seen & counted).any(1) & (~seen & counted).any(1)
+    row = {
+        "case": "hidden joints",
+        "frames": int(both.sum()),
+        "joints": int((~seen & counted).sum()),
+    }
+    for name, value in values.items():
+        hidden, other = value[~seen & counted], value[seen & counted]
+        each = [
+            value[i, ~seen[i] & counted].mean() / value[i, seen[i] & counted].mean()
+            for i in np.flatnonzero(both)
+        ]
+        row |= {f"{name}_ratio": float(hidden.mean() / other.mean())}
+        row |= {f"{name}_ratio_within_frames": float(scipy.stats.gmean(each)) if each else None}
+    yield row
+
+
+def _seen(sample):
+    """(21,) whether a joint lies on a pixel of the crop that shows the hand."""
+    size = len(sample["visible"])
+    at = np.floor(sample["joints_2d"] * size).astype(int)
+    x, y = np.clip(at, 0, size - 1).T
+    return sample["visible"][y, x] & ((at >= 0) & (at < size)).all(1)
+
+
+def _cropped(predictor, dataset, count, masks=False):
     dataset = Subset(dataset, count)
     frames = [dataset.frame(i) for i in range(len(dataset))]
-    scale = predictor.crop_scale
-    return dataset, [make_sample(f, predictor.size, crop_scale=scale) for f in frames], frames
+    size, scale = predictor.size, predictor.crop_scale
+    return dataset, [make_sample(f, size, crop_scale=scale, masks=masks) for f in frames], frames
 
 
 def _detected(dataset, samples):
