@@ -22,6 +22,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_json
+from mano_jax.errors import MALFORMED
 
 CALIBRATION = "calibration.json"
 TEMPERATURES = ("temperature", "temperature_given")  # of joints that are the map's, or a detector's
@@ -339,7 +340,7 @@ def read_calibration(path: str | pathlib.Path) -> dict[str, float]:
         found = [values[name] for name in TEMPERATURES if name in values]
         if not found or not all(0 < value < float("inf") for value in found):
             raise ValueError
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise UserError(
             f"{file}: holds no temperature; delete it, and write it with scripts/evaluate.py --calibrate"
         ) from error

@@ -35,6 +35,7 @@ from amvur_jax.labels.judge import (
 from amvur_jax.labels.sheets import contact_sheet
 from amvur_jax.labels.sources import Source
 from amvur_jax.labels.split import split_hands
+from mano_jax.errors import MALFORMED
 
 KEPT, DROPPED = "kept.jpg", "dropped.jpg"
 FEW = 50  # hands, below which a network learns little
@@ -42,6 +43,7 @@ _LONGER_SIDE = 1280  # px: frames of larger videos are made smaller
 _PART = (
     60  # frames of a video that may be kept, and pictures, between two times that all is written
 )
+
 _QUALITY = 92  # of the frames' JPEG
 
 
@@ -75,7 +77,7 @@ class _Output:
             for name, values in before["sequences"].items():
                 counts = collections.Counter({k: int(v) for k, v in values.pop("counts").items()})
                 self.progress[name] = _Progress(**values, counts=counts)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, *MALFORMED) as error:
             raise UserError(
                 f"{state}: cannot be read ({error}); delete the folder to start anew"
             ) from None

@@ -15,6 +15,7 @@ from amvur_jax.errors import UserError
 from amvur_jax.files.whole import explained, write_whole
 from amvur_jax.scoring import html, plots
 from amvur_jax.training.metrics import METRICS, read_metrics
+from mano_jax.errors import MALFORMED
 
 REPORT = "curves.html"  # report.html is that of an evaluation, which often lies in the same folder
 COLORS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED)
@@ -77,7 +78,7 @@ def read_run(folder: Path) -> Run:
         raise UserError(
             f"{manifest}: cannot be read ({error.strerror}); give the --workdir of train.py"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except MALFORMED as error:
         raise UserError(f"{manifest}: is not what a run wrote ({error!r})") from None
     lines = read_metrics(folder / METRICS)
     if not lines:

@@ -7,8 +7,6 @@ predictor = inference.load("hand.npz")      # or inference.load(), of the file i
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +16,8 @@ import numpy as np
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import explained, writing
+from mano_jax.arrays import read_arrays
+from mano_jax.errors import MALFORMED
 
 if TYPE_CHECKING:
     from amvur_jax.inference import Predictor
@@ -79,11 +79,7 @@ def read_weights(path: str | Path) -> Weights:
     """
     remedy = "give a file that scripts/export_weights.py wrote, or get it again"
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
-                raise UserError(f"{path}: holds more than any network of ours; {remedy}")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(path, _LARGEST)
         about = json.loads(str(arrays.pop(_ABOUT)))
         config = about["config"]
         if not isinstance(config, dict):
@@ -94,7 +90,7 @@ def read_weights(path: str | Path) -> Weights:
         ]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error}); {remedy}") from error
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except MALFORMED as error:
         raise UserError(f"{path}: is damaged, or no file of weights ({error}); {remedy}") from error
     for name, array in arrays.items():
         if array.dtype != np.float16 or not np.isfinite(array).all():

@@ -2,13 +2,12 @@
 
 import io
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from jax.typing import ArrayLike
 
-from mano_jax.errors import FileFormatError
+from mano_jax.errors import MALFORMED, FileFormatError
 from mano_jax.pickle_reader import StandIn, read_pickle_bytes
 
 COARSE_VERTICES = 195
@@ -66,7 +65,7 @@ def sparse_to_dense(value: StandIn, name: str | Path, field: str) -> np.ndarray:
         line = np.repeat(np.arange(lines), counts)
         dense = np.zeros((rows, columns))
         np.add.at(dense, (line, indices) if by_row else (indices, line), data)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except MALFORMED as error:
         raise FileFormatError(f"{name}: {field} is no sparse matrix: {error}") from error
     return dense
 
@@ -99,7 +98,7 @@ def read_downsampling(path: str | Path) -> np.ndarray:
         raise
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error}") from error
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise FileFormatError(
             f"{path}: field D is not found: {error}; "
             "give the published mano_downsampling.npz, or leave the option empty"

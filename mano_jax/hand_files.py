@@ -1,16 +1,15 @@
 """Reading and writing hand models: the embedded hand, MANO's own pickles, and our .npz."""
 
 import dataclasses
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from mano_jax.arrays import read_arrays
 from mano_jax.coarse import COARSE_VERTICES, coarse_matrix, read_downsampling, sparse_to_dense
-from mano_jax.errors import FileFormatError
+from mano_jax.errors import MALFORMED, FileFormatError
 from mano_jax.model import HandModel
 from mano_jax.pickle_reader import StandIn, read_pickle
 from mano_jax.topology import PARENTS
@@ -111,14 +110,11 @@ def save_hand(path: str | Path, hand: HandModel) -> None:
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], tuple[int, ...], str, str]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
-                raise ValueError(f"it unpacks to more than {_MAX_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {k: archive[k] for k in (*_ARRAYS, "parents", "side", "name")}
+        found = read_arrays(path, _MAX_BYTES)
+        arrays = {name: found[name] for name in (*_ARRAYS, "parents", "side", "name")}
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error}; {_REMEDY}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, KeyError) as error:
         raise FileFormatError(
             f"{path}: this is no hand file of mano_jax.save_hand: {error}; {_REMEDY}"
         ) from error
@@ -199,7 +195,7 @@ def _plain(value: Any, path: Path, key: str) -> Any:
         x = _plain(value.state["a"], path, key)
         shape = tuple(int(n) for n in value.state["preferred_shape"])
         return np.ravel(x)[value.state["idxs"]].reshape(shape)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except MALFORMED as error:
         raise FileFormatError(f"{path}: field {key}: a damaged chumpy object; {_REMEDY}") from error
 
 

@@ -30,7 +30,16 @@ SUITES = tuple(
     sorted(
         path.stem
         for path in pathlib.Path(measure.__file__).parent.glob("*.py")
-        if path.stem not in ("__init__", "landmarker", "measure", "torch_network", "workload")
+        if path.stem
+        not in (
+            "__init__",
+            "fuzz_cases",
+            "fuzz_changes",
+            "landmarker",
+            "measure",
+            "torch_network",
+            "workload",
+        )
     )
 )
 

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from amvur_jax.errors import UserError
+from mano_jax.errors import MALFORMED
 
 _CHUNK = 1 << 20
 # A sample of 778 vertices at full precision is 50 kB: far more than this is no sample.
@@ -98,7 +99,7 @@ class JsonArrays:
         text = self._text_of_sample()
         try:
             sample = np.array(_parse(text), dtype=np.float64)
-        except (ValueError, TypeError, RecursionError) as error:
+        except MALFORMED as error:
             raise self._error(f"entry {number} is no {shape} list of numbers") from error
         if sample.shape != shape:
             raise self._error(f"entry {number} has shape {sample.shape}, expected {shape}")

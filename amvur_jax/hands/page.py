@@ -24,6 +24,7 @@ from amvur_jax.files.video import is_video, read_frames
 from amvur_jax.files.whole import encode_picture, explained, writing
 from amvur_jax.hands.numbers import finger_sigma
 from amvur_jax.hands.pictures import OVERLAY
+from mano_jax.errors import MALFORMED
 
 PAGE = "index.html"
 ASSETS = resources.files("amvur_jax") / "assets" / "page"
@@ -162,7 +163,7 @@ def _entry(picture: Mapping[str, Any]) -> _Entry:
             raise ValueError(f"{name!r} is no file's name")
         hands, frames = (int(picture.get(count, 0)) for count in ("hands", "frames"))
         return _Entry(name, path, int(picture["tracks"]) if frames else hands, frames)
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"pictures.jsonl: {reason}; start anew with --overwrite") from error
 
@@ -205,7 +206,7 @@ def _by_picture(
                 title = f"{side} hand {len(cards) + 1}"
                 low, high = float(sigma.min()), float(sigma.max())
                 cards.append(_Card(side, title, _rows(entry), low, high))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             reason = f"no {error}" if isinstance(error, KeyError) else error
             raise UserError(
                 f"hands.jsonl: line {number}: {reason}; start anew with --overwrite"

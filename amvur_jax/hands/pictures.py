@@ -16,6 +16,7 @@ from amvur_jax.detect.detector import Side
 from amvur_jax.errors import UserError
 from amvur_jax.files import video
 from amvur_jax.hands.reconstruct import Box
+from mano_jax.errors import MALFORMED
 
 # HEIC is not read, but named.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".heic", ".heif")
@@ -83,7 +84,7 @@ def parse_box(text: str) -> np.ndarray:
     """
     try:
         return _checked_box(text.split(","))
-    except (ValueError, TypeError) as error:
+    except MALFORMED as error:
         raise UserError(
             f"--box={text}: expected x1,y1,x2,y2 in pixels of the picture, x1 < x2 and y1 < y2"
         ) from error
@@ -113,7 +114,7 @@ def read_boxes(path: str | Path) -> list[tuple[str, Box]]:
     if path.suffix.lower() == ".json":
         try:
             entries = json.loads(text)
-        except ValueError as error:
+        except MALFORMED as error:
             raise UserError(f"{path}: is no JSON ({error})") from error
     else:
         entries = list(csv.DictReader(io.StringIO(text), skipinitialspace=True))
@@ -125,7 +126,7 @@ def read_boxes(path: str | Path) -> list[tuple[str, Box]]:
             values = entry.get("box") or [entry[name] for name in ("x1", "y1", "x2", "y2")]
             side = _SIDES[(entry.get("side") or "").strip().lower()]
             boxes.append((str(entry["picture"]), Box(_checked_box(values), side)))
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except MALFORMED as error:
             reason = f"no {error}" if isinstance(error, KeyError) else error
             raise UserError(
                 f"{path}: entry {number}: {reason}; expected picture, x1, y1, x2, y2 in px with x1 < x2 and "

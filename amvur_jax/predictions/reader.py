@@ -13,8 +13,10 @@ import numpy as np
 from amvur_jax.data.readers.ground_truth import JOINTS, VERTICES
 from amvur_jax.errors import UserError
 from amvur_jax.files.json_arrays import JsonArrays
+from mano_jax.arrays import read_arrays
 
 MEMBER = "pred.json"
+_LARGEST = 8 << 30  # bytes of arrays: far above any data set's
 _FORMS = (
     "give a pred.zip or pred.json (a list of joints, then one of vertices) or an .npz with one array "
     "(N, 21, 3) and one (N, 778, 3)"
@@ -117,8 +119,7 @@ def _from_json(file: IO[bytes], name: str | Path) -> tuple[np.ndarray, Iterator[
 
 def _from_arrays(path: Path) -> tuple[np.ndarray, Iterator[np.ndarray]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(path, _LARGEST)
     except ValueError as error:
         raise UserError(f"{path}: {error}; arrays of plain numbers are read") from error
     joints, vertices = (_pick(path, arrays, shape) for shape in (JOINTS, VERTICES))

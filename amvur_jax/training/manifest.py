@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from amvur_jax.files.whole import write_json
+from mano_jax.errors import MALFORMED
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -59,6 +60,6 @@ def write_manifest(workdir: str | pathlib.Path, config: Mapping[str, Any], step:
     path = pathlib.Path(workdir) / "manifest.json"
     try:
         launches = json.loads(path.read_text())["launches"] if step and path.exists() else []
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *MALFORMED):
         launches = []  # a damaged record of the past is no reason not to go on
     write_json(path, {"config": config, "launches": [*launches, launch(step)]})

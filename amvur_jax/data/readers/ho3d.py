@@ -29,6 +29,7 @@ from amvur_jax.data.readers.kinematics import (
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
 from mano_jax import FileFormatError, HandModel, load_hand
+from mano_jax.errors import MALFORMED
 from mano_jax.pickle_reader import read_pickle
 from mano_jax.topology import HO3D_TO_MODEL
 
@@ -241,7 +242,7 @@ class _Meta:
             )
         try:
             value = np.asarray(value, dtype=np.float64)
-        except (ValueError, TypeError) as error:
+        except MALFORMED as error:
             raise UserError(f"{self._path}: {field} holds no numbers; download it again") from error
         if value.shape != shape:
             raise UserError(

@@ -23,6 +23,7 @@ from amvur_jax.data.frame import project
 from amvur_jax.data.readers.kinematics import LARGEST_LABEL, is_camera
 from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_whole
+from mano_jax.errors import MALFORMED
 
 if TYPE_CHECKING:
     from amvur_jax.data.readers.ho3d import HO3D
@@ -85,7 +86,7 @@ class Annotations:
             content = json.loads(path.read_text(encoding="utf-8-sig"))
             entries = {entry["image_id"]: entry for entry in content["annotations"]}
             self._entries = {_name(i["file_name"]): entries.get(i["id"]) for i in content["images"]}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, *MALFORMED) as error:
             raise UserError(f"{path}: is no COCO-like annotation of HO-3D ({error})") from error
         self.names = [name for name, entry in self._entries.items() if entry is not None]
 
@@ -132,7 +133,7 @@ class Annotations:
     ) -> np.ndarray:
         try:
             value = np.asarray(entry.get(field), np.float64)
-        except (ValueError, TypeError):
+        except MALFORMED:
             value = np.zeros(0)
         if value.shape != shape or not (np.abs(value) < LARGEST_LABEL).all():
             raise UserError(f"{self._path}: {name}: {field} is no {shape} list of numbers")

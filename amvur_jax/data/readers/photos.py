@@ -23,6 +23,7 @@ from amvur_jax.data.readers.hands_csv import HANDS, SPLITS, LabelledHand, read_h
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
 from mano_jax import HandModel
+from mano_jax.errors import MALFORMED
 
 HANDS_JSON = "hands.json"
 STATE = "label.json"  # what scripts/label.py has done
@@ -126,7 +127,7 @@ def _read(root: Path) -> list[LabelledHand]:
     state = root / STATE
     try:
         rows = int(json.loads(state.read_bytes())["rows"]) if state.exists() else 0
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise UserError(
             f"{state}: is not what scripts/label.py wrote ({error}); delete it"
         ) from None
@@ -203,7 +204,7 @@ def _checked(path: Path, i: int, entry: Any) -> dict[str, Any]:
 def _numbers(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         array = np.array(value, np.float64)
-    except (TypeError, ValueError):
+    except MALFORMED:
         return None
     return array if array.shape == shape and np.isfinite(array).all() else None
 

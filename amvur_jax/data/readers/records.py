@@ -29,6 +29,7 @@ from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import decode_image
 from mano_jax import HandModel, load_hand
+from mano_jax.errors import MALFORMED
 
 SUMMARY, REPORT, UNFINISHED = "records.json", "report.json", "building.json"
 VERSION = 1
@@ -280,7 +281,7 @@ def read_summary(root: Path) -> dict[str, Any]:
         fields = {field.name for field in dataclasses.fields(Augmentation)}
         whole = summary["version"] == VERSION and fields >= set(summary["reach"])
         whole = whole and {"layout", "hand", "lossless", "splits", "files"} <= set(summary)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise UserError(f"{path}: is no summary of a built set; build it again") from error
     if not whole:
         raise UserError(f"{path}: is of another version of this project; build it again")

@@ -49,6 +49,7 @@ GOOD = np.ones((2, *SHAPE)).tolist()
         (json.dumps([GOOD[0], [["a"] * 3] * 4]), "entry 1"),
         (json.dumps([GOOD[0], [[float("nan")] * 3] * 4]), "entry 1 holds NaN"),
         (json.dumps(GOOD).replace("1.0", "1e999", 1), "entry 0 holds NaN or infinity"),
+        (json.dumps(GOOD).replace("1.0", "1" + "0" * 400, 1), "entry 0 is no"),
         (json.dumps(GOOD) + "]", "goes on"),
         (b"\xff\xfe[[", "where one of"),
         ("[" * 100_000, "entry 0"),

@@ -84,6 +84,8 @@ def test_boxes_of_both_formats_are_the_same(tmp_path):
         ("b.json", "[5]", "entry 1"),
         ("b.json", "{}", "expected a list"),
         ("b.json", "[", "no JSON"),
+        ("b.json", "[" * 10**5, "no JSON"),
+        ("b.json", '[{"picture": "b.jpg", "box": [1, 2, 3, 1' + "0" * 400 + "]}]", "entry 1"),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path, name, text, word):
