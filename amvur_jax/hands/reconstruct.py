@@ -67,6 +67,20 @@ class Sight(NamedTuple):
     focal_source: FocalSource
 
 
+class Crop(NamedTuple):
+    """What the network is shown of a Sight, small enough to be sent to another process.
+
+    pixels (S,S,3) uint8 RGB; of a left hand all is of the mirror image, but for found.side. K as of Sight;
+    width: of the picture, px.
+    """
+
+    pixels: np.ndarray
+    found: Found
+    K: np.ndarray
+    focal_source: FocalSource
+    width: int
+
+
 class Answer(NamedTuple):
     """The network's, of right hands in their crops' cameras, numpy arrays.
 
@@ -154,22 +168,38 @@ class Reconstructor:
 
     def hands(self, sights: Sequence[Sight]) -> list[Hand]:
         """Reconstruct hands, of any pictures, SIZES[-1] at a time."""
-        # A left hand is the right one of the mirror image.
+        images = self._right_images(sights)
+        return self._hands([self._crop(*pair) for pair in zip(sights, images)], images)
+
+    def crops(self, sights: Sequence[Sight]) -> list[Crop]:
+        """What `cropped_hands` takes, perhaps elsewhere."""
+        return [self._crop(*pair) for pair in zip(sights, self._right_images(sights))]
+
+    def cropped_hands(self, crops: Sequence[Crop]) -> list[Hand]:
+        """`hands` without their pictures: so without colours, NaN, where the network has no texture."""
+        return self._hands(crops, [None] * len(crops))
+
+    def _right_images(self, sights: Sequence[Sight]) -> list[np.ndarray]:
+        """The picture of each sight, of a left hand its mirror image, in which it is a right one."""
         left = {id(sight.image): sight.image for sight in sights if sight.found.side == "left"}
         flipped = {key: np.ascontiguousarray(image[:, ::-1]) for key, image in left.items()}
+        return [s.image if s.found.side == "right" else flipped[id(s.image)] for s in sights]
 
-        def right(sight: Sight) -> Sight:
-            if sight.found.side == "right":
-                return sight
-            found = _mirrored(sight.found, sight.image.shape[1])
-            return sight._replace(image=flipped[id(sight.image)], found=found)
+    def _crop(self, sight: Sight, image: np.ndarray) -> Crop:
+        found, width = sight.found, image.shape[1]
+        if found.side == "left":
+            found = _mirrored(found, width)
+        A = crop_matrix(found.centre, found.length, self.predictor.size)
+        pixels = crop_image(image, A, self.predictor.size)
+        return Crop(pixels, found, sight.K, sight.focal_source, width)
 
+    def _hands(self, crops: Sequence[Crop], images: Sequence[np.ndarray | None]) -> list[Hand]:
         hands: list[Hand] = []
-        for start in range(0, len(sights), SIZES[-1]):
-            part = sights[start : start + SIZES[-1]]
-            for sight, hand in zip(part, self._right_hands([right(sight) for sight in part])):
-                is_right = sight.found.side == "right"
-                hands.append(hand if is_right else mirrored(hand, sight.image.shape[1]))
+        for start in range(0, len(crops), SIZES[-1]):
+            part = slice(start, start + SIZES[-1])
+            for crop, hand in zip(crops[part], self._right_hands(crops[part], images[part])):
+                is_right = crop.found.side == "right"
+                hands.append(hand if is_right else mirrored(hand, crop.width))
         return hands
 
     def find(self, image: np.ndarray, boxes: Sequence[Box] | None) -> list[Found]:
@@ -232,15 +262,17 @@ class Reconstructor:
             )
         return centre, self.predictor.crop_scale * side
 
-    def _right_hands(self, sights: Sequence[Sight]) -> list[Hand]:
-        """At most SIZES[-1] right hands, each with the picture that shows it."""
-        size, count = self.predictor.size, len(sights)
-        found = [sight.found for sight in sights]
+    def _right_hands(
+        self, cropped: Sequence[Crop], images: Sequence[np.ndarray | None]
+    ) -> list[Hand]:
+        """At most SIZES[-1] right hands, each with the picture that shows it, or None."""
+        size, count = self.predictor.size, len(cropped)
+        found = [crop.found for crop in cropped]
         # Padded, by the first again: so few sizes are ever compiled.
         order = list(range(count)) + [0] * (next(n for n in SIZES if n >= count) - count)
         maps = np.stack([crop_matrix(hand.centre, hand.length, size) for hand in found])
-        crops = np.stack([crop_image(s.image, A, size) for s, A in zip(sights, maps)])
-        K = np.stack([sight.K for sight in sights])[order]
+        crops = np.stack([crop.pixels for crop in cropped])
+        K = np.stack([crop.K for crop in cropped])[order]
         landmarks = finger_ends(np.stack([hand.joints_px for hand in found]))
         scale = maps[:, 0, 0]
         joints = scale[:, None, None] * landmarks + maps[:, None, :2, 2]
@@ -261,9 +293,15 @@ class Reconstructor:
         wrist = [cv2.Rodrigues(turn)[0][:, 0] for turn in posed.wrist]
         mean = np.asarray(self.predictor.hand.mean_pose, np.float64).reshape(15, 3)
         hands = []
-        for i, (image, hand, own, focal_source) in enumerate(sights):
+        painted = answer.texture
+        for i, ((_, hand, own, focal_source, _), image) in enumerate(zip(cropped, images)):
             joints_cam, vertices_cam = points[i, :21], points[i, 21:]
-            painted = answer.texture
+            if painted is not None:
+                shades = painted[i]
+            elif image is not None:
+                shades = colors.off_picture(image, vertices_cam, self.faces, own)
+            else:
+                shades = np.full_like(vertices_cam, np.nan)
             hands.append(
                 Hand(
                     side="right",
@@ -284,9 +322,7 @@ class Reconstructor:
                     joints_sigma_mm=answer.joints_sigma_mm[i],
                     vertices_sigma_mm=answer.vertices_sigma_mm[i],
                     sigma_calibrated=self._temperatures[was_given[i]] is not None,
-                    colors=colors.off_picture(image, vertices_cam, self.faces, own)
-                    if painted is None
-                    else painted[i],
+                    colors=shades,
                 )
             )
         return hands

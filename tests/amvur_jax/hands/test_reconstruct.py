@@ -93,6 +93,17 @@ def test_hands_of_several_cameras_and_pictures_are_as_if_alone(predictor, hands)
     assert found[2].K[0, 0] == 150
 
 
+def test_crops_alone_give_the_same_hands_but_for_their_colours(predictor, hands):
+    reconstructor = Reconstructor(predictor, None)
+    crops = reconstructor.crops(reconstructor.sights(IMAGE, 70, BOXES))
+    for hand, wanted in zip(reconstructor.cropped_hands(crops), hands, strict=True):
+        for name, value in wanted._asdict().items():
+            if name == "colors":
+                assert np.isnan(hand.colors).all() and hand.colors.shape == value.shape
+            else:
+                np.testing.assert_array_equal(getattr(hand, name), value, err_msg=name)
+
+
 def test_only_a_few_sizes_of_batches_are_compiled(predictor, monkeypatch):
     seen = []
     whole = inference.Predictor.answered
