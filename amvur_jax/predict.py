@@ -123,7 +123,7 @@ def predict(
     together = 1 if videos or len(left) <= TOGETHER else TOGETHER
     each: Iterable[list[_Write | UserError]] = (
         _reconstructed(reconstructor, part, kinds, draw)
-        for part in _parts(map(read, left), together)
+        for part in parts(map(read, left), _weigh, together)
     )
     if not videos:
         each = ahead(each)
@@ -181,20 +181,21 @@ def _read(
 ) -> _Read:
     """Read a picture and find its hands."""
     image = read_image(path)
-    own, source = _focal(path, focal)
+    own, source = focal_of(path, focal)
     return _Read(path, image, reconstructor.sights(image, own, boxes, source))
 
 
-def _parts(
-    each: Iterable[_Read | _Write | UserError], together: int
-) -> Iterator[list[_Read | _Write | UserError]]:
-    """The items, in order, in lists: of at most `together` pictures and hands and PIXELS, or of one."""
-    part: list[_Read | _Write | UserError] = []
+def parts(
+    items: Iterable[_T], weigh: Callable[[_T], tuple[int, int]], together: int
+) -> Iterator[list[_T]]:
+    """The items, in order, in lists: of at most `together` items and hands and PIXELS, or of one.
+
+    weigh: says how many hands and pixels an item has.
+    """
+    part: list[_T] = []
     hands = pixels = 0
-    for item in each:
-        more, size = (
-            (len(item.sights), item.image[..., 0].size) if isinstance(item, _Read) else (0, 0)
-        )
+    for item in items:
+        more, size = weigh(item)
         if part and (hands + more > together or pixels + size > PIXELS):
             yield part
             part, hands, pixels = [], 0, 0
@@ -205,6 +206,12 @@ def _parts(
             part, hands, pixels = [], 0, 0
     if part:
         yield part
+
+
+def _weigh(item: _Read | _Write | UserError) -> tuple[int, int]:
+    if not isinstance(item, _Read):
+        return 0, 0
+    return len(item.sights), item.image[..., 0].size
 
 
 def _reconstructed(
@@ -344,7 +351,8 @@ def begin(output: Path, resume: bool, overwrite: bool) -> dict[str, dict[str, An
     return done
 
 
-def _focal(path: Path, given: Focal | None) -> tuple[Focal | None, FocalSource]:
+def focal_of(path: Path, given: Focal | None) -> tuple[Focal | None, FocalSource]:
+    """The focal length of a picture, and where it is from: `given`, else EXIF's, else None, to be assumed."""
     if given is not None:
         return given, "given"
     found = exif_focal(path)

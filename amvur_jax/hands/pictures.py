@@ -42,15 +42,15 @@ def find_pictures(text: str, listed: Iterable[str] = ()) -> Pictures:
       UserError: a folder, glob or list without a picture.
     """
     words = [text] if Path(text).exists() else [word for word in text.split(",") if word]
-    paths: list[Path] = []
+    paths: dict[Path, None] = {}
     several = len(words) != 1
     for word in words:
         found, many = _found(word, listed)
         several |= many
-        paths += [path for path in found if path not in paths]
+        paths |= dict.fromkeys(found)
     if not paths:
         raise UserError(f"--input={text}: there is no picture and no video")
-    return Pictures(paths, several)
+    return Pictures(list(paths), several)
 
 
 def _found(word: str, listed: Iterable[str]) -> tuple[list[Path], bool]:
