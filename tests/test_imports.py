@@ -35,6 +35,7 @@ ORDER = (
     "report",
     "evaluate",
     "predict",
+    "bulk",
     "label",
     "app",
     "export",
@@ -155,6 +156,8 @@ def test_no_archive_is_unpacked():
         ("gradio", {"amvur_jax/app.py"}),
         ("ai_edge_litert", {"amvur_jax/detect/networks.py"}),
         ("safetensors", {"amvur_jax/export.py", "amvur_jax/exported/loader.py"}),
+        ("ray", {"amvur_jax/bulk/run.py"}),
+        ("pyarrow", {f"amvur_jax/bulk/{name}.py" for name in ("run", "sources", "tables")}),
         ("jax2onnx", {"amvur_jax/exported/program.py"}),
     ],
 )

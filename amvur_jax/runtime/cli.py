@@ -22,6 +22,7 @@ COMMANDS = (
     "report",
     "evaluate",
     "predict",
+    "bulk",
     "app",
     "score",
     "make_synthetic",

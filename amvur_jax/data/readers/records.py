@@ -288,9 +288,46 @@ def read_summary(root: Path) -> dict[str, Any]:
     return summary
 
 
-def _open(root: Path, split: str) -> Sequence[Mapping[str, Any]]:
+def encoded_splits(root: Path) -> dict[str, int]:
+    """How many pictures each split of a TFDS folder has, one of ours or another with the feature `image`.
+
+    Raises:
+      UserError: it has no such feature, or is none of TFDS's.
+    """
+    try:
+        builder = _builder(root)
+    except Exception as error:
+        raise UserError(f"{root}: is no folder of TFDS records ({error})") from error
+    known = builder.info.features
+    if not ("image" in known and isinstance(known["image"], tfds.features.Image)):
+        raise UserError(f"{root}: its records have no `image` that is a picture")
+    return {name: split.num_examples for name, split in builder.info.splits.items()}
+
+
+@functools.cache
+def _opened(root: Path, split: str) -> Sequence[Mapping[str, Any]]:
+    return _open(root, split)
+
+
+def encoded_image(root: Path, split: str, number: int) -> bytes:
+    """The encoded file of a picture of a split, as of `encoded_splits`; a process keeps the split open.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    try:
+        return _opened(root, split)[number]["image"]
+    except Exception as error:  # whatever the libraries below say, as of Records
+        raise UserError(f"{root}: record {number} of {split} cannot be read ({error})") from error
+
+
+def _builder(root: Path) -> tfds.core.DatasetBuilder:
     logging.getLogger("absl").setLevel(logging.WARNING)
-    builder = tfds.builder_from_directory(root)
+    return tfds.builder_from_directory(root)
+
+
+def _open(root: Path, split: str) -> Sequence[Mapping[str, Any]]:
+    builder = _builder(root)
     pictures = [name for name in ("image", "visible") if name in builder.info.features]
     return builder.as_data_source(
         split, decoders=dict.fromkeys(pictures, tfds.decode.SkipDecoding())
