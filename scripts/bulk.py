@@ -44,6 +44,9 @@ _NETWORKS = flags.DEFINE_integer(
 _PARTITION = flags.DEFINE_integer(
     "partition", 64, "Pictures of each file that is written.", lower_bound=1
 )
+_TOGETHER = flags.DEFINE_integer(
+    "together", None, "Hands that the network sees at once; default: 16, on GPUs 64.", lower_bound=1
+)
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     weights.NAME,
@@ -74,13 +77,16 @@ flags.mark_flags_as_required(["input", "output"])
 def main() -> None:
     if not all(map(importlib.util.find_spec, ("ray", "pyarrow"))):
         raise UserError("bulk runs on Ray, which is not installed: pip install '.[ray]'")
-    from amvur_jax.bulk.run import bulk, failures, join_cluster
+    from amvur_jax.bulk.run import ON_GPU, bulk, check_output, failures, has_gpus, join_cluster
     from amvur_jax.bulk.sources import find_sources
     from amvur_jax.bulk.stages import Settings
 
     startup.collect_rarely()
     jax.config.update("jax_platforms", "cpu")  # the GPUs are the workers'
     sources = find_sources(_INPUT.value, sys.stdin if _INPUT.value == "-" else ())
+    check_output(Path(_OUTPUT.value), _RESUME.value, _OVERWRITE.value)
+    join_cluster(_ADDRESS.value, _WORKERS.value)
+    together = _TOGETHER.value or (ON_GPU if has_gpus() else Settings.together)
     settings = Settings(
         output=Path(_OUTPUT.value).absolute(),
         checkpoint=_CHECKPOINT.value if _CHECKPOINT.value == weights.NAME else _file(_CHECKPOINT),
@@ -90,10 +96,10 @@ def main() -> None:
         refine=_REFINE.value,
         smooth=_SMOOTH.value,
         focal=None if _FOCAL.value is None else parse_focal(_FOCAL.value),
+        together=together,
         xla_flags=os.environ.get("XLA_FLAGS", ""),
         compiled=flags.FLAGS.compilation_cache,
     )
-    join_cluster(_ADDRESS.value, _WORKERS.value)
     settings.load()  # so that what is wrong is said here, before anything is written
     summary = bulk(
         sources,

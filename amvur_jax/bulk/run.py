@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,20 @@ from amvur_jax.bulk import tables
 from amvur_jax.bulk.sources import Partition, Source, partitions
 from amvur_jax.bulk.stages import Done, Find, Reconstruct, Settings
 from amvur_jax.errors import UserError
+from amvur_jax.files.lock import locked
 from amvur_jax.files.whole import explained, write_json
 
 SIZE = 64  # pictures of a partition
-RUN = "run.json"
+RUN, LOCK = "run.json", "bulk.lock"
+ON_GPU = 64  # hands that the network sees at once
 
 
 @dataclasses.dataclass
 class Summary:
     """What became of a run's pictures, videos among them.
 
-    bad: those without result, and why. earlier: done before. seconds: of all workers, by what they were spent
-    on. peak_mib: of the largest worker of each stage.
+    bad: those without result, of earlier runs too, and why. earlier: done before. seconds: of all
+    workers, by what they were spent on. peak_mib: of the largest worker of each stage.
     """
 
     pictures: int = 0
@@ -103,9 +106,16 @@ def join_cluster(address: str | None, workers: int | None) -> None:
     joins = address or os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = {} if joins else {"num_cpus": workers, "include_dashboard": False}
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        with warnings.catch_warnings():  # JAX warns of forks; Ray's are followed by exec
+            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"--address={joins}: no Ray cluster can be joined ({error})") from error
+
+
+def has_gpus() -> bool:
+    """Whether the cluster that was joined has any."""
+    return ray.cluster_resources().get("GPU", 0) >= 1
 
 
 def bulk(
@@ -134,11 +144,27 @@ def bulk(
       stages: the classes that do the work.
     Raises:
       UserError: the folder has results and neither resume nor overwrite is said, or those of other settings,
-        or cannot be written to; a worker could not begin.
+        is another run's just now, or cannot be written to; a worker could not begin.
     """
+    with locked(settings.output / LOCK):
+        return _bulk(sources, settings, size, finders, networks, resume, overwrite, stages)
+
+
+def _bulk(
+    sources: Sequence[Source],
+    settings: Settings,
+    size: int,
+    finders: int | None,
+    networks: int | None,
+    resume: bool,
+    overwrite: bool,
+    stages: tuple[type[Find], type[Reconstruct]],
+) -> Summary:
     done = _begin(settings, resume, overwrite)
     left = partitions([source for source in sources if source.name not in done], size)
-    summary = Summary(earlier=sum(source.name in done for source in sources))
+    before = [(source.name, done[source.name]) for source in sources if source.name in done]
+    bad = {name: error for name, error in before if error}
+    summary = Summary(earlier=len(before) - len(bad), bad=bad)
     count = sum(len(partition.sources) for partition in left)
     if left:
         with tqdm(total=count, unit="picture", disable=None) as bar:
@@ -190,9 +216,12 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()[-60:])}"
 
 
-def _begin(settings: Settings, resume: bool, overwrite: bool) -> set[str]:
-    """Make the folder ready: the names of the sources that are done."""
-    output = settings.output
+def check_output(output: Path, resume: bool, overwrite: bool) -> list[Path]:
+    """The files of results that a folder has.
+
+    Raises:
+      UserError: there are some of which nothing was said.
+    """
     folders = [output / kind for kind in (tables.HANDS, tables.PICTURES)]
     there = [path for folder in folders for path in folder.glob("*.parquet")]
     if there and not (resume or overwrite):
@@ -200,6 +229,13 @@ def _begin(settings: Settings, resume: bool, overwrite: bool) -> set[str]:
             f"{output}: has results already; go on with --resume, start anew with --overwrite, or "
             "give another --output"
         )
+    return there
+
+
+def _begin(settings: Settings, resume: bool, overwrite: bool) -> dict[str, str | None]:
+    """Make the folder ready: the names of the sources that are done, and the errors of those that failed."""
+    output = settings.output
+    there = check_output(output, resume, overwrite)
     answers = _answers(settings)
     with explained(output):
         if overwrite and not resume:
@@ -209,13 +245,13 @@ def _begin(settings: Settings, resume: bool, overwrite: bool) -> set[str]:
         elif there:
             _check_run(output / RUN, answers)
         shutil.rmtree(output / tables.WORKING, ignore_errors=True)
-        for folder in (*folders, output / tables.WORKING):
-            folder.mkdir(parents=True, exist_ok=True)
+        for kind in (tables.HANDS, tables.PICTURES, tables.WORKING):
+            (output / kind).mkdir(parents=True, exist_ok=True)
     write_json(output / RUN, answers)
-    done = set()
+    done: dict[str, str | None] = {}
     for path in (output / tables.PICTURES).glob("*.parquet"):
         try:
-            done |= {entry["picture"] for entry in tables.read_pictures(path)}
+            done |= {entry["picture"]: entry["error"] for entry in tables.read_pictures(path)}
         except (OSError, pa.ArrowException) as error:
             raise UserError(
                 f"{path}: is damaged ({error}); remove it, and --resume does its pictures again"

@@ -1,7 +1,7 @@
 """The two stages of a bulk run: hands found and cut out by the one, reconstructed and written by the other.
 
 Both load once and then take one partition after the other. Of pictures only crops go from the first to the
-second, 0.03 MB a hand; a video is read by both, as `predict` reads it twice.
+second, 12 kB a hand by the shipped network; a video is read by both, as `predict` reads it twice.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from amvur_jax.hands.video import reconstruct_frames
 from amvur_jax.predict import focal_of, parts
 from amvur_jax.runtime import startup
 
-TOGETHER = SIZES[-1]
 _ROWS = 512  # of a row group of a video's hands
 _T = TypeVar("_T")
 
@@ -44,8 +43,9 @@ class Settings:
     """What all workers are told.
 
     output: absolute, in a file system that all see. checkpoint, hand: as of `inference.load`. detector,
-    thorough, refine, smooth, focal: as of `predict`. xla_flags: the environment's, for all to compute alike.
-    compiled: folder of compiled code, "" for none.
+    thorough, refine, smooth, focal: as of `predict`. together: hands that the network sees at once, at
+    most; by the default the bits are those of `predict`. xla_flags: the environment's, for all to compute
+    alike. compiled: folder of compiled code, "" for none.
     """
 
     output: Path
@@ -56,6 +56,7 @@ class Settings:
     refine: bool = True
     smooth: bool = True
     focal: Focal | None = None
+    together: int = SIZES[-1]
     xla_flags: str = ""
     compiled: str = ""
 
@@ -66,7 +67,13 @@ class Settings:
           UserError: as of `inference.load` and Detector.
         """
         predictor = inference.load(self.checkpoint, self.hand)
-        return Reconstructor(predictor, Detector(self.detector), self.thorough, refine=self.refine)
+        return Reconstructor(
+            predictor,
+            Detector(self.detector),
+            self.thorough,
+            refine=self.refine,
+            together=self.together,
+        )
 
 
 @dataclasses.dataclass
@@ -224,7 +231,7 @@ class Reconstruct(_Stage):
             self.notes(found.partition) as notes,
             tables.writing_table(output, tables.HANDS, name, tables.HANDS_SCHEMA) as writer,
         ):
-            for step, group in enumerate(parts(found.seen, _weigh, TOGETHER)):
+            for step, group in enumerate(parts(found.seen, self._weigh, self.settings.together)):
                 if not notes.begin(step):
                     for seen in group:
                         seen.error = (
@@ -239,6 +246,11 @@ class Reconstruct(_Stage):
             tables.write_pictures(output, name, entries)
         seconds, peak = self.spent()
         return Done(entries, found.seconds | seconds, found.peak_mib | peak)
+
+    def _weigh(self, seen: Seen) -> tuple[int, int]:
+        """As of `predict`, so that hands are reconstructed together with the same ones."""
+        pixels = seen.size[0] * seen.size[1] if self.settings.together == SIZES[-1] else 0
+        return len(seen.crops), pixels
 
     def _rows(self, group: list[Seen]) -> Iterator[tuple[Source, list[tables.Row]]]:
         """The rows of a group of pictures, or of a video, a part of them at a time."""
@@ -280,11 +292,6 @@ class Reconstruct(_Stage):
                 tables.Row(source.name, i, size, hand, number, time_s, track)
                 for i, (track, hand) in enumerate(shown.hands)
             ]
-
-
-def _weigh(seen: Seen) -> tuple[int, int]:
-    """As of `predict`, so that hands are reconstructed together with the same ones."""
-    return len(seen.crops), seen.size[0] * seen.size[1]
 
 
 def _entry(seen: Seen, hands: int) -> dict[str, Any]:

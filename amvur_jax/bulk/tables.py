@@ -114,7 +114,9 @@ def writing_table(
     owner = f"{socket.gethostname()}-{os.getpid()}"
     partial = output / WORKING / f"{partition}-{kind}-{owner}.parquet"
     try:
-        with pq.ParquetWriter(partial, schema) as writer:
+        # Floats are hardly ever twice the same: a dictionary of them would be larger than they are.
+        words = [field.name for field in schema if field.type == pa.string()]
+        with pq.ParquetWriter(partial, schema, use_dictionary=words) as writer:
             yield writer
         os.replace(partial, file_of(output, kind, partition))
     except BaseException:

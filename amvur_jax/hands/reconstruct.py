@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import mano_jax
     from amvur_jax.inference import Predictor
 
-SIZES = (1, 4, 16)  # of the batches that are compiled for
+SIZES = (1, 4, 16)  # of the batches that are compiled for, unless others are asked for
 _LEAST_SCORE = 0.5  # below, landmarks in a given box are not believed
 
 
@@ -107,6 +107,7 @@ class Reconstructor:
         thorough: bool = False,
         side: Side = "right",
         refine: bool = True,
+        together: int = SIZES[-1],
     ) -> None:
         """Take what is loaded.
 
@@ -117,6 +118,7 @@ class Reconstructor:
           side: of hands of which neither a detector nor a box tells it.
           refine: move the hands to where the detector has their joints (`refine.py`), of networks whose mesh
             is the hand model's.
+          together: hands that the network sees at once, at most.
         Raises:
           UserError: the network needs landmarks and there is no detector.
         """
@@ -126,6 +128,7 @@ class Reconstructor:
             )
         self.predictor, self.detector = predictor, detector
         self.thorough, self.side = thorough, side
+        self._sizes = (*(size for size in SIZES if size < together), together)
         # A supervised network answers with a mesh of its own (as published).
         self._refines = refine and predictor.config["loss"]["mode"] == "weak"
         self.faces = np.asarray(predictor.hand.faces)
@@ -167,7 +170,7 @@ class Reconstructor:
         return [Sight(image, found, K, focal_source) for found in self.find(image, boxes)]
 
     def hands(self, sights: Sequence[Sight]) -> list[Hand]:
-        """Reconstruct hands, of any pictures, SIZES[-1] at a time."""
+        """Reconstruct hands, of any pictures, `together` at a time."""
         images = self._right_images(sights)
         return self._hands([self._crop(*pair) for pair in zip(sights, images)], images)
 
@@ -195,8 +198,8 @@ class Reconstructor:
 
     def _hands(self, crops: Sequence[Crop], images: Sequence[np.ndarray | None]) -> list[Hand]:
         hands: list[Hand] = []
-        for start in range(0, len(crops), SIZES[-1]):
-            part = slice(start, start + SIZES[-1])
+        for start in range(0, len(crops), self._sizes[-1]):
+            part = slice(start, start + self._sizes[-1])
             for crop, hand in zip(crops[part], self._right_hands(crops[part], images[part])):
                 is_right = crop.found.side == "right"
                 hands.append(hand if is_right else mirrored(hand, crop.width))
@@ -265,11 +268,11 @@ class Reconstructor:
     def _right_hands(
         self, cropped: Sequence[Crop], images: Sequence[np.ndarray | None]
     ) -> list[Hand]:
-        """At most SIZES[-1] right hands, each with the picture that shows it, or None."""
+        """At most `together` right hands, each with the picture that shows it, or None."""
         size, count = self.predictor.size, len(cropped)
         found = [crop.found for crop in cropped]
         # Padded, by the first again: so few sizes are ever compiled.
-        order = list(range(count)) + [0] * (next(n for n in SIZES if n >= count) - count)
+        order = list(range(count)) + [0] * (next(n for n in self._sizes if n >= count) - count)
         maps = np.stack([crop_matrix(hand.centre, hand.length, size) for hand in found])
         crops = np.stack([crop.pixels for crop in cropped])
         K = np.stack([crop.K for crop in cropped])[order]

@@ -23,11 +23,12 @@ from videos import write_video  # noqa: E402
 
 from amvur_jax import predict  # noqa: E402
 from amvur_jax.bulk import tables  # noqa: E402
-from amvur_jax.bulk.run import bulk, join_cluster  # noqa: E402
+from amvur_jax.bulk.run import LOCK, bulk, join_cluster  # noqa: E402
 from amvur_jax.bulk.sources import find_sources, partitions  # noqa: E402
 from amvur_jax.bulk.stages import Find, Reconstruct, Settings  # noqa: E402
 from amvur_jax.errors import UserError  # noqa: E402
 from amvur_jax.files.image import read_image  # noqa: E402
+from amvur_jax.files.lock import locked  # noqa: E402
 from amvur_jax.hands import numbers, video  # noqa: E402
 from amvur_jax.hands.pictures import find_pictures  # noqa: E402
 
@@ -126,7 +127,19 @@ def test_a_poisonous_picture_is_tried_twice_and_listed_and_the_others_go_on(fold
     check(folder, shown, bad)
     assert sorted(summary.bad) == bad
     assert summary.bad[bad[0]].endswith("2 workers died at it; look at it by itself")
+    again = run(folder, resume=True)  # they are listed still, and not tried again
+    assert (again.bad, again.earlier, again.pictures) == (summary.bad, len(shown) - len(bad), 0)
     assert "ValueError: as asked" in summary.bad[bad[1]] and "truncated" in summary.bad[bad[2]]
+
+
+def test_a_folder_is_one_runs_at_a_time(folder):
+    draw(folder, "a.png")
+    with (
+        locked(folder.parent / "out" / LOCK),
+        pytest.raises(UserError, match=r"bulk\.lock: .* is in use by process"),
+    ):
+        run(folder)
+    assert not list((folder.parent / "out").glob("*/*"))
 
 
 def test_resume_does_what_is_not_done_and_only_that(folder):

@@ -104,6 +104,21 @@ def test_crops_alone_give_the_same_hands_but_for_their_colours(predictor, hands)
                 np.testing.assert_array_equal(getattr(hand, name), value, err_msg=name)
 
 
+@pytest.mark.parametrize("together", [2, 20])
+def test_batches_of_the_size_that_is_asked_for(predictor, hands, monkeypatch, together):
+    sizes = []
+    answered = inference.Predictor.answered
+    monkeypatch.setattr(
+        inference.Predictor,
+        "answered",
+        lambda self, images, **kw: sizes.append(len(images)) or answered(self, images, **kw),
+    )
+    found = Reconstructor(predictor, None, together=together)(IMAGE, 70, BOXES * 6)
+    assert sizes == ([2] * 9 if together == 2 else [20])
+    for hand, wanted in zip(found, hands * 6, strict=True):
+        same(hand, wanted, atol=2e-4, rtol=1e-4)
+
+
 def test_only_a_few_sizes_of_batches_are_compiled(predictor, monkeypatch):
     seen = []
     whole = inference.Predictor.answered
