@@ -13,7 +13,6 @@ import statistics
 import tempfile
 import time
 
-from amvur_jax.bulk.stages import Find, Reconstruct, Settings
 from amvur_jax.errors import UserError
 from amvur_jax.predict import predict
 from amvur_jax.runtime import startup
@@ -44,6 +43,7 @@ def run(quick):
     if importlib.util.find_spec("ray") is None:
         raise UserError("the suite bulk needs Ray: pip install '.[ray]'")
     from amvur_jax.bulk.run import join_cluster
+    from amvur_jax.bulk.stages import Settings
 
     join_cluster(None, 2)
     turns, size, count = (1, 2, 8) if quick else (2, 16, 16)
@@ -83,6 +83,7 @@ def _bulk(paths, settings, size):
     """Wall seconds a photograph in the middle half, and what the summary says."""
     from amvur_jax.bulk.run import bulk
     from amvur_jax.bulk.sources import Source
+    from amvur_jax.bulk.stages import Find, Reconstruct
 
     sources = [Source(str(path), path) for path in paths]
     stages = _counted(Find), _counted(Reconstruct)
