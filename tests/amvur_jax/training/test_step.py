@@ -127,21 +127,6 @@ def test_parts_with_any_labels_add_up_to_the_whole_batch(frozen_step, in_parts, 
         assert float(again[name]) == pytest.approx(float(metrics[name]), rel=1e-5, abs=1e-6), name
 
 
-def test_confidence_weighs_the_loss_and_is_nothing_that_the_network_sees(batch):
-    """Joints given with half the confidence are given all the same: each 2D term is half of what it was."""
-    state, step = step_of(batch, keypoints="either", freeze_batch_norm=True, skeletons=0)
-    sure = with_labels(batch, "2222")
-    unsure = sure | {"joints_valid": 0.5 * sure["joints_valid"]}
-    _, whole = step(state, sure)
-    _, half = step(state, unsure)
-    for name in ("p_vertices_2d", "p_projected_2d", "p_joints_2d", "pose_2d"):
-        assert float(half[name]) == pytest.approx(0.5 * float(whole[name]), rel=1e-5), name
-        assert float(whole[name]) > 0
-    assert float(half["nll"]) == pytest.approx(
-        float(whole["nll"]), rel=1e-5
-    )  # a mean by the weights
-
-
 @pytest.fixture(scope="module")
 def residual_steps(batch):
     """The residual pose head's (state, step): of the whole batch, and in two parts."""
@@ -186,6 +171,21 @@ def test_what_samples_of_a_sequence_differ_in_is_added_by_its_weight(comparing_s
         assert float(together[name]) > 0 == float(apart[name])
         added += weight * float(together[name])
     assert float(together["total"]) - float(apart["total"]) == pytest.approx(added, rel=1e-3)
+
+
+def test_confidence_weighs_the_loss_and_is_nothing_that_the_network_sees(comparing_step, batch):
+    """Joints given with half the confidence are given all the same: each 2D term is half of what it was."""
+    state, step = comparing_step
+    sure = with_labels(filmed(batch, -1, -1, -1, -1), "2222")
+    unsure = sure | {"joints_valid": 0.5 * sure["joints_valid"]}
+    _, whole = step(state, sure)
+    _, half = step(state, unsure)
+    for name in ("p_vertices_2d", "p_projected_2d", "p_joints_2d", "pose_2d"):
+        assert float(half[name]) == pytest.approx(0.5 * float(whole[name]), rel=1e-5), name
+        assert float(whole[name]) > 0
+    assert float(half["nll"]) == pytest.approx(
+        float(whole["nll"]), rel=1e-5
+    )  # a mean by the weights
 
 
 @pytest.mark.parametrize("head", ["published", "residual"])
