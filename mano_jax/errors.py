@@ -12,7 +12,7 @@ class FileFormatError(ValueError):
 
 # What taking a file's content for JSON, numbers or an archive may raise where it is none. ArithmeticError: an
 # integer beyond any float; RuntimeError: lists too deep, a zip with a password; MemoryError: an array that is
-# said to be enormous; SyntaxError, TokenError: the head of an array of numpy.
+# said to be enormous; SyntaxError, TokenError, SystemError: the head of an array of numpy.
 MALFORMED = (
     *(
         ValueError,
@@ -23,5 +23,13 @@ MALFORMED = (
         RuntimeError,
         MemoryError,
     ),
-    *(SyntaxError, tokenize.TokenError, EOFError, struct.error, zipfile.BadZipFile, zlib.error),
+    *(
+        SyntaxError,
+        tokenize.TokenError,
+        SystemError,
+        EOFError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+    ),
 )

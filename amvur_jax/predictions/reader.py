@@ -42,7 +42,10 @@ def open_predictions(path: str | Path) -> Iterator[tuple[np.ndarray, Iterator[np
         if not zipfile.is_zipfile(path):
             yield _from_json(files.enter_context(open(path, "rb")), path)
             return
-        archive = files.enter_context(zipfile.ZipFile(path))
+        try:
+            archive = files.enter_context(zipfile.ZipFile(path))
+        except UnicodeDecodeError as error:  # of a member's name
+            raise zipfile.BadZipFile from error
         names = archive.namelist()
         member = _member(path, names)
         if member is None:

@@ -84,3 +84,12 @@ def test_arrays_that_are_no_predictions(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(UserError, match=rf"a\.npz: .*{message}"):
         read_predictions(tmp_path / "a.npz")
+
+
+def test_a_zip_whose_names_are_damaged_is_named(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("\u00e9.json", "[]")  # said to be UTF-8
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+    with pytest.raises(UserError, match=r"a\.zip: is a damaged"):
+        read_predictions(path)
