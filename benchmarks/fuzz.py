@@ -24,24 +24,20 @@ from mano_jax.errors import FileFormatError
 SILENCE = 60  # seconds
 CHUNK = 2000  # tries of one process
 EVENTS = {
-    *(
-        "os.system",
-        "os.exec",
-        "os.posix_spawn",
-        "os.fork",
-        "os.forkpty",
-        "os.spawn",
-        "subprocess.Popen",
-    ),
-    *(
-        "os.remove",
-        "os.rename",
-        "os.rmdir",
-        "os.mkdir",
-        "shutil.rmtree",
-        "socket.connect",
-        "ctypes.dlopen",
-    ),
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "os.forkpty",
+    "os.spawn",
+    "subprocess.Popen",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "shutil.rmtree",
+    "socket.connect",
+    "ctypes.dlopen",
 }
 
 

@@ -59,20 +59,31 @@ def pickle_changed(rng, data):
     if not places or rng.random() < 0.4:
         return bytes_changed(rng, data)
     parts = [data[a:b] for a, b in itertools.pairwise(places)]
+
+    def put_in(at, what):
+        parts.insert(at, _opcode(rng) if what == 3 else _call(rng))
+
+    _rearrange(rng, parts, 2, put_in)
+    return b"".join(parts)
+
+
+def _rearrange(rng, parts, ways, change):
+    """One to three times: a part left out, doubled, swapped or, in `ways` more, change(place, way from 3)."""
     for _ in range(int(rng.integers(1, 4))):
         at, other = (int(i) for i in rng.integers(len(parts), size=2))
-        what = rng.integers(5)
+        what = rng.integers(3 + ways)
         if what == 0:
             parts[at] = b""
         elif what == 1:
             parts[at] = parts[at] * 2
         elif what == 2:
             parts[at], parts[other] = parts[other], parts[at]
-        elif what == 3:
-            parts.insert(at, bytes([int(rng.choice([ord(code) for code in pickletools.code2op]))]))
         else:
-            parts.insert(at, _call(rng))
-    return b"".join(parts)
+            change(at, what)
+
+
+def _opcode(rng):
+    return bytes([int(rng.choice([ord(code) for code in pickletools.code2op]))])
 
 
 def _call(rng):
@@ -95,41 +106,35 @@ def _call(rng):
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[-+.\w]+|\s+|.', re.DOTALL)
 _TOKENS = (
-    *(
-        b"1e999",
-        b"-1e999",
-        b"NaN",
-        b"Infinity",
-        b"null",
-        b"true",
-        b"{}",
-        b"[]",
-        b'""',
-        b'"x"',
-        b"-1",
-        b"0",
-    ),
-    *(
-        b"1" + b"0" * 400,
-        b"9" * 25,
-        b"1e308",
-        b"[" * 40,
-        b"[" * 5000,
-        b'{"a":' * 3000,
-        b"[[[[1]]]]",
-        b"1.5",
-    ),
-    *(
-        b'"../../etc/passwd"',
-        b'"\\ud800"',
-        b'"\\u0000"',
-        b"\xff",
-        b"\xed\xa0\x80",
-        b",",
-        b":",
-        b"]",
-        b"}",
-    ),
+    b"1e999",
+    b"-1e999",
+    b"NaN",
+    b"Infinity",
+    b"null",
+    b"true",
+    b"{}",
+    b"[]",
+    b'""',
+    b'"x"',
+    b"-1",
+    b"0",
+    b"1" + b"0" * 400,
+    b"9" * 25,
+    b"1e308",
+    b"[" * 40,
+    b"[" * 5000,
+    b'{"a":' * 3000,
+    b"[[[[1]]]]",
+    b"1.5",
+    b'"../../etc/passwd"',
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b"\xff",
+    b"\xed\xa0\x80",
+    b",",
+    b":",
+    b"]",
+    b"}",
 )
 
 
@@ -140,17 +145,11 @@ def text_changed(rng, data):
     start = int(rng.integers(max(1, len(data) - 4000)))  # of a long text a part
     head, tail = data[:start], data[start + 4000 :]
     tokens = _TOKEN.findall(data[start : start + 4000])
-    for _ in range(int(rng.integers(1, 4))):
-        at, other = (int(i) for i in rng.integers(len(tokens), size=2))
-        what = rng.integers(4)
-        if what == 0:
-            tokens[at] = b""
-        elif what == 1:
-            tokens[at] = tokens[at] * 2
-        elif what == 2:
-            tokens[at], tokens[other] = tokens[other], tokens[at]
-        else:
-            tokens[at] = _TOKENS[int(rng.integers(len(_TOKENS)))]
+
+    def replace(at, _):
+        tokens[at] = _TOKENS[int(rng.integers(len(_TOKENS)))]
+
+    _rearrange(rng, tokens, 1, replace)
     return head + b"".join(tokens) + tail
 
 

@@ -13,15 +13,9 @@ from amvur_jax.detect.detector import Detector
 from amvur_jax.hands.reconstruct import Reconstructor
 from amvur_jax.runtime import cli, shared_flags
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    weights.NAME,
-    "A run's folder, RUN@best, one checkpoints/STEP of it, or a file of weights.",
-)
-_DETECTOR = flags.DEFINE_string("detector", None, "A newer hand_landmarker.task of MediaPipe.")
-_HAND = flags.DEFINE_string(
-    "hand", None, "The hand model, where it is no longer where the checkpoint says."
-)
+_CHECKPOINT = shared_flags.checkpoint(weights.NAME)
+_DETECTOR = shared_flags.detector()
+_HAND = shared_flags.hand()
 _HOST = flags.DEFINE_string("host", "127.0.0.1", "Where to listen; 0.0.0.0 lets others in.")
 _PORT = flags.DEFINE_integer("port", 7860, "Of the host.", lower_bound=1, upper_bound=65535)
 _keep_compiled = shared_flags.compilation_cache()

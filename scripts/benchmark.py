@@ -56,9 +56,14 @@ _PLOT = flags.DEFINE_string(
     "plot", None, "File for a picture of the rows (suites render, learning)."
 )
 _SAMPLES = flags.DEFINE_integer(
-    "samples", None, "Training samples of each run (suite learning).", lower_bound=1
+    "samples",
+    None,
+    "Training samples of each run (suite learning), or tries of each kind (fuzz).",
+    lower_bound=1,
 )
-_RUNS = flags.DEFINE_string("runs", None, "Folder of the runs, to go on with (suite learning).")
+_RUNS = flags.DEFINE_string(
+    "runs", None, "Folder of the runs, to go on with (suite learning), or for bad files (fuzz)."
+)
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "The network; default: the shipped one (suites weights, video)."
 )

@@ -47,29 +47,17 @@ _PARTITION = flags.DEFINE_integer(
 _TOGETHER = flags.DEFINE_integer(
     "together", None, "Hands that the network sees at once; default: 16, on GPUs 64.", lower_bound=1
 )
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    weights.NAME,
-    "A run's folder, RUN@best, one checkpoints/STEP of it, or a file of weights.",
-)
+_CHECKPOINT = shared_flags.checkpoint(weights.NAME)
 _DETECT = flags.DEFINE_enum(
     "detect", "normal", ["normal", "thorough"], "Thorough looks for small hands too."
 )
-_DETECTOR = flags.DEFINE_string("detector", None, "A newer hand_landmarker.task of MediaPipe.")
-_FOCAL = flags.DEFINE_string(
-    "focal", None, "Focal length of all pictures: px, or such as 26mm on 35 mm film."
-)
-_REFINE = flags.DEFINE_bool(
-    "refine",
-    True,
-    "Move the hands to where the detector has their joints; False: the network alone.",
-)
-_SMOOTH = flags.DEFINE_bool("smooth", True, "Smooth the hands of a video.")
-_RESUME = flags.DEFINE_bool("resume", False, "Go on in an output folder: leave out what is done.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Start anew in an output folder.")
-_HAND = flags.DEFINE_string(
-    "hand", None, "The hand model, where it is no longer where the checkpoint says."
-)
+_DETECTOR = shared_flags.detector()
+_FOCAL = shared_flags.focal()
+_REFINE = shared_flags.refine()
+_SMOOTH = shared_flags.smooth()
+_RESUME = shared_flags.resume()
+_OVERWRITE = shared_flags.overwrite()
+_HAND = shared_flags.hand()
 _keep_compiled = shared_flags.compilation_cache()
 flags.mark_flags_as_required(["input", "output"])
 

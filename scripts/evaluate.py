@@ -23,14 +23,8 @@ from amvur_jax.detect.detector import Detector
 from amvur_jax.errors import UserError
 from amvur_jax.runtime import cli, shared_flags
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    weights.NAME,
-    "A run's folder, RUN@best, one checkpoints/STEP of it, or a file of weights.",
-)
-_HAND = flags.DEFINE_string(
-    "hand", None, "The hand model, where it is no longer where the checkpoint says."
-)
+_CHECKPOINT = shared_flags.checkpoint(weights.NAME)
+_HAND = shared_flags.hand()
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for pred.zip, the scores and the report; needed but for 2D labels."
 )

@@ -12,18 +12,12 @@ from absl import flags
 
 from amvur_jax import export, inference, weights
 from amvur_jax.exported.about import hand_licence
-from amvur_jax.runtime import cli
+from amvur_jax.runtime import cli, shared_flags
 
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    weights.NAME,
-    "A run's folder, RUN@best, one checkpoints/STEP of it, or a file of weights.",
-)
+_CHECKPOINT = shared_flags.checkpoint(weights.NAME)
 _OUTPUT = flags.DEFINE_string("output", None, "The file, ending in .zip.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a file that is there.")
-_HAND = flags.DEFINE_string(
-    "hand", None, "The hand model, where it is no longer where the checkpoint says."
-)
+_HAND = shared_flags.hand()
 _LICENCE = flags.DEFINE_string(
     "licence", None, "What the zip says of the weights; of the shipped ones it is Apache-2.0."
 )

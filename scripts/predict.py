@@ -34,11 +34,7 @@ _INPUT = flags.DEFINE_string(
     "A picture or a video, several with commas, a folder, a glob, or - for a list on stdin.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
-_CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    weights.NAME,
-    "A run's folder, RUN@best, one checkpoints/STEP of it, or a file of weights.",
-)
+_CHECKPOINT = shared_flags.checkpoint(weights.NAME)
 _BOX = flags.DEFINE_string(
     "box", None, "x1,y1,x2,y2 about the hand of the one picture, px; nothing else is looked for."
 )
@@ -54,25 +50,17 @@ _DETECT = flags.DEFINE_enum(
     ["normal", "thorough", "none"],
     "Thorough looks for small hands too; none takes each picture as the crop about one hand.",
 )
-_DETECTOR = flags.DEFINE_string("detector", None, "A newer hand_landmarker.task of MediaPipe.")
-_FOCAL = flags.DEFINE_string(
-    "focal", None, "Focal length of all pictures: px, or such as 26mm on 35 mm film."
-)
-_REFINE = flags.DEFINE_bool(
-    "refine",
-    True,
-    "Move the hands to where the detector has their joints; False: the network alone.",
-)
+_DETECTOR = shared_flags.detector()
+_FOCAL = shared_flags.focal()
+_REFINE = shared_flags.refine()
 _OVERLAY = flags.DEFINE_bool("overlay", True, "Draw the hands over each picture and video.")
-_SMOOTH = flags.DEFINE_bool("smooth", True, "Smooth the hands of a video.")
+_SMOOTH = shared_flags.smooth()
 _OBJ = flags.DEFINE_bool("obj", False, "Write a Wavefront OBJ of each picture, too.")
 _PLY = flags.DEFINE_bool("ply", False, "Write a PLY of each picture, too.")
 _HTML = flags.DEFINE_bool("html", False, "Write index.html: all in one page that opens offline.")
-_RESUME = flags.DEFINE_bool("resume", False, "Go on in an output folder: leave out what is done.")
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Start anew in an output folder.")
-_HAND = flags.DEFINE_string(
-    "hand", None, "The hand model, where it is no longer where the checkpoint says."
-)
+_RESUME = shared_flags.resume()
+_OVERWRITE = shared_flags.overwrite()
+_HAND = shared_flags.hand()
 _keep_compiled = shared_flags.compilation_cache()
 flags.mark_flags_as_required(["input", "output"])
 

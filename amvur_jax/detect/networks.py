@@ -4,7 +4,6 @@ import importlib.util
 import io
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from amvur_jax.errors import UserError
+from mano_jax.errors import MALFORMED
 
 Backend = Literal["auto", "opencv", "litert"]
 # float32 (1, S, S, 3) RGB in [0, 1] to the outputs, in the order asked for.
@@ -82,7 +82,7 @@ def _contents(path: str | Path | None, name: str) -> bytes:
         raise UserError(
             f"{path}: has no {name}; give a hand_landmarker.task of MediaPipe, not another task"
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except MALFORMED as error:
         raise UserError(
             f"{path}: is no whole hand_landmarker.task ({error}); download it again"
         ) from error

@@ -14,6 +14,7 @@ from amvur_jax.data.readers.ground_truth import JOINTS, VERTICES
 from amvur_jax.errors import UserError
 from amvur_jax.files.json_arrays import JsonArrays
 from mano_jax.arrays import read_arrays
+from mano_jax.errors import MALFORMED
 
 MEMBER = "pred.json"
 _LARGEST = 8 << 30  # bytes of arrays: far above any data set's
@@ -42,16 +43,18 @@ def open_predictions(path: str | Path) -> Iterator[tuple[np.ndarray, Iterator[np
         if not zipfile.is_zipfile(path):
             yield _from_json(files.enter_context(open(path, "rb")), path)
             return
-        try:
-            archive = files.enter_context(zipfile.ZipFile(path))
-        except UnicodeDecodeError as error:  # of a member's name
-            raise zipfile.BadZipFile from error
-        names = archive.namelist()
-        member = _member(path, names)
-        if member is None:
-            yield _from_arrays(path)
-            return
-        yield _from_json(files.enter_context(archive.open(member)), f"{path}:{member}")
+        member, file = _opened(path, files)
+        yield _from_arrays(path) if file is None else _from_json(file, f"{path}:{member}")
+
+
+def _opened(path: Path, files: contextlib.ExitStack) -> tuple[str, IO[bytes] | None]:
+    """The JSON of a zip, its name and content; None where the zip is one of arrays."""
+    try:
+        archive = files.enter_context(zipfile.ZipFile(path))
+        member = _member(path, archive.namelist())
+        return member or "", files.enter_context(archive.open(member)) if member else None
+    except MALFORMED as error:
+        raise _damaged(path) from error
 
 
 def read_predictions(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -77,8 +80,12 @@ def _named_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{path}: is a damaged or encrypted zip; write it again") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:  # while it is read
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path}: is a damaged or encrypted zip; write it again")
 
 
 def _member(path: Path, names: list[str]) -> str | None:

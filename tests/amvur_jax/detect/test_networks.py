@@ -103,6 +103,11 @@ def test_a_task_that_is_cut_or_changed_is_refused(tmp_path):
         path.write_bytes(data)
         with pytest.raises(UserError, match=r"hand_landmarker\.task.*download it again"):
             load_networks(path, "opencv")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("\u00e9", b"")  # its name is said to be UTF-8
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+    with pytest.raises(UserError, match=r"hand_landmarker\.task.*download it again"):
+        load_networks(path, "opencv")
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from amvur_jax.errors import UserError
-from amvur_jax.predictions.reader import read_predictions
+from amvur_jax.predictions.reader import open_predictions, read_predictions
 
 RNG = np.random.default_rng(0)
 JOINTS, VERTICES = RNG.normal(size=(2, 21, 3)), RNG.normal(size=(2, 778, 3))
@@ -93,3 +93,9 @@ def test_a_zip_whose_names_are_damaged_is_named(tmp_path):
     path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
     with pytest.raises(UserError, match=r"a\.zip: is a damaged"):
         read_predictions(path)
+
+
+def test_an_error_of_whoever_reads_stays_theirs(tmp_path):
+    np.savez(tmp_path / "a.npz", kp3d=JOINTS, mesh=VERTICES)
+    with pytest.raises(RuntimeError, match="theirs"), open_predictions(tmp_path / "a.npz"):
+        raise RuntimeError("theirs")
