@@ -51,6 +51,9 @@ def run(quick, samples=100_000, runs="runs/fuzz"):
 
 
 def _row(kind, name, folder, count):
+    shutil.rmtree(
+        folder / "tree", ignore_errors=True
+    )  # another case's file may be read in its place
     total = {"tried": 0, "read": 0, "refused": 0, "crashes": 0, "executions": 0}
     slowest, peak, first = 0.0, 0, 0
     while first < count:
