@@ -2,8 +2,8 @@
 
 All on the same made-up hands (the root "stream"), with the same backbone, transformer (without dropout: hands
 without end need none, and it takes half of a step on a CPU), crop, batch and number of steps, from random
-weights; scores on the stream's evaluation split. The rows of a run are read off its checkpoints: what is there
-already is not trained again, and a run that was stopped goes on.
+weights; scores on the stream's evaluation split. The rows of a run are read off its checkpoints: what is
+there already is not trained again, and a run that was stopped goes on.
 """
 
 import datetime

@@ -124,6 +124,9 @@ def get_config() -> ConfigDict:
     # Which of its pixels count: "off", all (published); "labels", those that show the hand by the data's
     # depth pictures or masks, and without them as "robust": by their own error, so that outliers hardly do.
     c.loss.occlusion = "off"
+    # m; with "labels", how unsure the labels of joints and vertices that something hides are, for loss.nll:
+    # so much larger is what the spread head learns to say of them.
+    c.loss.hidden_sigma = 0.0
     c.loss.keypoint_map = 0.0  # weight of the 2D joints read off the feature map
     c.loss.heat = 0.0  # weight of their heat, that it lies where the joint is
     c.loss.pose = 0.0  # weight of the residual pose head's own terms
@@ -232,6 +235,7 @@ LIMITS = {
     "loss.same_shape": (0, _ANY),
     "loss.smooth_pose": (0, _ANY),
     "loss.nll": (0, _ANY),
+    "loss.hidden_sigma": (0, _ANY),
     "eval.every": (0, _ANY),
     "eval.samples": (0, _ANY),
     "eval.batch_size": (1, _ANY),
@@ -324,6 +328,11 @@ AGREEMENTS = (
         "data.masks",
         lambda c: not c.data.masks or c.loss.occlusion == "labels",
         "nothing else reads them: set config.loss.occlusion='labels'",
+    ),
+    (
+        "loss.hidden_sigma",
+        lambda c: not c.loss.hidden_sigma or (c.loss.nll > 0 and c.loss.occlusion == "labels"),
+        "it is of labels that train loss.nll, hidden by config.loss.occlusion='labels': set both",
     ),
     (
         "loss.nll",

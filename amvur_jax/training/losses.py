@@ -255,8 +255,9 @@ def gaussian_nll(
     log_var: jax.Array,
     weights: jax.Array,
     count: jax.Array | None = None,
+    label_var: jax.typing.ArrayLike = 0.0,
 ) -> jax.Array:
-    """0.5 mean of ( l + d^2 e^-l ) over the elements by their weights; 0 when there is none.
+    """0.5 mean of ( l + (d^2 + label_var) e^-l ) over the elements by their weights; 0 when there is none.
 
     The negative log-likelihood of a normal distribution without its constant (Nix and Weigend 1994). The
     difference is a constant here: it trains the variance alone.
@@ -266,9 +267,10 @@ def gaussian_nll(
       log_var: (...).
       weights: (...) 0 or 1, or between: how much each counts.
       count: how many elements the mean is over, or None for the sum of the weights.
+      label_var: (...) variance of the labels themselves.
     """
-    difference = jax.lax.stop_gradient(difference)
-    values = weights * (log_var + difference**2 * jnp.exp(-log_var))
+    squares = jax.lax.stop_gradient(difference) ** 2 + label_var
+    values = weights * (log_var + squares * jnp.exp(-log_var))
     count = jnp.maximum(jnp.sum(weights), 1) if count is None else count
     return 0.5 * jnp.sum(values) / count
 

@@ -34,6 +34,7 @@ class LossConfig:
     photometric_from: float = 0.5
     photometric_samples: int | None = None
     occlusion: str = "off"
+    hidden_sigma: float = 0.0
     keypoint_map: float = 0.0
     heat: float = 0.0
     coefficients: float = 0.0
@@ -175,66 +176,108 @@ def weak_terms(
     return data, kl
 
 
+def hidden(points: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """Which of the points (B,N,2), crop sides, something hides by the labels, or the crop's edge; 0 or 1.
+
+    0 for all of a sample of which it is not known.
+    """
+    visible = batch["visible"]
+    size = visible.shape[-1]
+    x, y = jnp.moveaxis(jnp.clip(jnp.floor(points * size).astype(int), 0, size - 1), -1, 0)
+    inside = ((points >= 0) & (points < 1)).all(-1)
+    seen = inside & visible[jnp.arange(len(visible))[:, None], y, x]
+    return (1.0 - seen) * batch["has_visible"][:, None]
+
+
 def nll_3d(
     estimate: Estimate,
     spread: Spread,
     batch: Mapping[str, jax.Array],
     hand: HandModel,
+    config: LossConfig,
+    size: int,
     counts: Counts,
 ) -> jax.Array:
     """The spread head's likelihood of an estimate's wrist-relative joints and vertices, where labelled."""
+    true_vertices = vertex_labels(hand, batch)
     joints = losses.wrist_relative(estimate.joints.mu) - losses.wrist_relative(batch["joints_cam"])
-    vertices = estimate.vertices.mu - estimate.joints.mu[:, :1] - vertex_labels(hand, batch)
+    vertices = estimate.vertices.mu - estimate.joints.mu[:, :1] - true_vertices
+    unsure_joints = jnp.zeros(joints.shape[:2])
+    unsure_vertices = jnp.zeros(vertices.shape[:2])
+    if config.hidden_sigma:
+        placed = true_vertices + batch["joints_cam"][:, :1]
+        unsure_joints = hidden(batch["joints_2d"], batch)
+        unsure_vertices = hidden(cameras.project(placed, batch["K"]) / size, batch)
 
     def nll(
-        difference: jax.Array, log_var: jax.Array, weights: jax.Array, count: jax.Array
+        difference: jax.Array,
+        log_var: jax.Array,
+        weights: jax.Array,
+        unsure: jax.Array,
+        count: jax.Array,
     ) -> jax.Array:
-        shape = difference.shape
-        weights, log_var = (jnp.broadcast_to(x[..., None], shape) for x in (weights, log_var))
-        return losses.gaussian_nll(difference, log_var, weights, 3 * count)
+        parts = weights, log_var, config.hidden_sigma**2 * unsure
+        weights, log_var, label_var = (
+            jnp.broadcast_to(x[..., None], difference.shape) for x in parts
+        )
+        return losses.gaussian_nll(difference, log_var, weights, 3 * count, label_var)
 
     has_joint = batch["has_3d"][:, None] * batch["joints_valid"]
-    return nll(joints[:, 1:], spread.joints[:, 1:], has_joint[:, 1:], counts.labels) + nll(
-        vertices, spread.vertices, batch["has_mesh"][:, None], vertices.shape[1] * counts.meshes
-    )
+    has_mesh, of_meshes = batch["has_mesh"][:, None], vertices.shape[1] * counts.meshes
+    return nll(
+        joints[:, 1:], spread.joints[:, 1:], has_joint[:, 1:], unsure_joints[:, 1:], counts.labels
+    ) + nll(vertices, spread.vertices, has_mesh, unsure_vertices, of_meshes)
 
 
 def supervised_nll(
     outputs: Outputs,
     batch: Mapping[str, jax.Array],
-    regressor: jax.Array,
     hand: HandModel,
+    config: LossConfig,
     size: int,
     counts: Counts,
 ) -> jax.Array:
     """The spread head's likelihood of the posterior."""
     spread: Any = outputs.spread  # with the head, without which there is no config.nll
-    return nll_3d(outputs.posterior, spread, batch, hand, counts)
+    return nll_3d(outputs.posterior, spread, batch, hand, config, size, counts)
 
 
 def weak_nll(
     outputs: Outputs,
     batch: Mapping[str, jax.Array],
-    regressor: jax.Array,
     hand: HandModel,
+    config: LossConfig,
     size: int,
     counts: Counts,
 ) -> jax.Array:
     """The spread head's likelihood of the prior's wrist-relative 2D joints, its variance projected.
 
-    Of samples without 3D labels: with them, nll_3d says more.
+    Of samples without 3D labels: with them, nll_3d says more, and is used where config says so.
     """
     camera: Any = outputs.camera  # a Gaussian: it is perspective
     spread: Any = outputs.spread  # with the head, without which there is no config.nll
     joints = jax.lax.stop_gradient(outputs.prior.joints.mu)
     K = jax.lax.stop_gradient(cameras.intrinsics(camera.mu, size))
     projected = cameras.project(joints, K) / size
-    log_var = jnp.broadcast_to(spread.joints[..., None], joints.shape)
-    log_var = cameras.project_log_var(joints, log_var, K) - 2 * jnp.log(size)
+
+    def in_sides(log_var: jax.Array) -> jax.Array:
+        log_var = jnp.broadcast_to(log_var[..., None], joints.shape)
+        return cameras.project_log_var(joints, log_var, K) - 2 * jnp.log(size)
+
+    log_var = in_sides(spread.joints)
+    label_var = jnp.zeros_like(log_var)
+    if config.hidden_sigma:
+        unsure = jnp.full(joints.shape[:2], 2 * jnp.log(config.hidden_sigma))
+        label_var = hidden(batch["joints_2d"], batch)[..., None] * jnp.exp(in_sides(unsure))
     difference = losses.wrist_relative(projected) - losses.wrist_relative(batch["joints_2d"])
     valid = batch["joints_valid"] * (1 - batch["has_3d"][:, None])
     valid = jnp.broadcast_to(valid[..., None], difference.shape)
-    return losses.gaussian_nll(difference[:, 1:], log_var[:, 1:], valid[:, 1:], 2 * counts.labels)
+    nll = losses.gaussian_nll(
+        difference[:, 1:], log_var[:, 1:], valid[:, 1:], 2 * counts.labels, label_var[:, 1:]
+    )
+    if config.use_3d:
+        nll += nll_3d(outputs.prior, spread, batch, hand, config, size, counts)
+    return nll
 
 
 def pose_terms(
@@ -389,10 +432,7 @@ def objective(
         terms |= sequence
         total = total + sum(compared[name] * value for name, value in sequence.items())
     if config.nll:
-        terms["nll"] = NLL[config.mode](outputs, batch, regressor, hand, size, counts)
-        if config.mode == "weak" and config.use_3d:
-            spread: Any = outputs.spread
-            terms["nll"] += nll_3d(outputs.prior, spread, batch, hand, counts)
+        terms["nll"] = NLL[config.mode](outputs, batch, hand, config, size, counts)
         total = total + config.nll * terms["nll"]
     if outputs.texture is not None:
         terms["photometric"] = photometric_term(outputs.texture, batch, image, config, counts)

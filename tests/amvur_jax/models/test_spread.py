@@ -15,7 +15,7 @@ from amvur_jax.models.keypoints import blur, expected
 from amvur_jax.models.pose_head import Keypoints, Pose, Turns
 from amvur_jax.models.spread import Spread, SpreadHead, cues_of, vertex_weights
 from amvur_jax.training import losses
-from amvur_jax.training.objective import count_labels, supervised_nll, weak_nll
+from amvur_jax.training.objective import LossConfig, count_labels, supervised_nll, weak_nll
 from mano_jax import load_hand
 
 
@@ -82,12 +82,41 @@ def test_the_weak_likelihood_reaches_the_head_alone():
             camera=SimpleNamespace(mu=camera),
             spread=Spread(log_var, None),
         )
-        return weak_nll(outputs, batch, None, None, 64, count_labels(batch, "weak"))
+        return weak_nll(outputs, batch, None, LossConfig(), 64, count_labels(batch, "weak"))
 
     gradients = jax.grad(nll, (0, 1, 2))(joints, camera, jnp.full((2, 21), -8.0))
     assert not gradients[0].any() and not gradients[1].any()
     assert not gradients[2][:, 0].any()  # the wrist has no error relative to itself
     assert (gradients[2][:, 1:] != 0).all()
+
+
+def test_a_hidden_joint_of_a_picture_without_depth_is_less_sure_by_what_a_camera_makes_of_it():
+    joints = jnp.tile(jnp.array([0.0, 0.0, 0.5]), (1, 21, 1))
+    camera = jnp.array(
+        [[1.0, 0.5, 1.0, 0.5]]
+    )  # an axis through the middle: depth moves no joint there
+    batch = {
+        "joints_2d": jnp.full((1, 21, 2), 0.5),
+        "joints_valid": jnp.ones((1, 21)),
+        "has_image": jnp.ones(1),
+        "has_3d": jnp.zeros(1),
+        "has_mesh": jnp.zeros(1),
+        "visible": jnp.zeros((1, 64, 64), bool),
+        "has_visible": jnp.ones(1),
+    }
+    config = LossConfig(occlusion="labels", hidden_sigma=0.02)
+
+    def nll(log_var):
+        outputs = SimpleNamespace(
+            prior=SimpleNamespace(joints=SimpleNamespace(mu=joints)),
+            camera=SimpleNamespace(mu=camera),
+            spread=Spread(jnp.full((1, 21), log_var), None),
+        )
+        return weak_nll(outputs, batch, None, config, 64, count_labels(batch, "weak"))
+
+    # No error but the label's: the best variance is that, 2 cm where the joint is.
+    assert jax.grad(nll)(2 * jnp.log(0.02)) == pytest.approx(0, abs=1e-5)
+    assert jax.grad(nll)(2 * jnp.log(0.03)) > 0.1 > -0.1 > jax.grad(nll)(2 * jnp.log(0.015))
 
 
 def test_the_head_gives_no_gradient_to_its_input(hand):
@@ -97,20 +126,17 @@ def test_the_head_gives_no_gradient_to_its_input(hand):
     assert not jax.grad(lambda g: head(g, hand).vertices.sum())(jnp.ones((2, 8))).any()
 
 
-def test_the_supervised_likelihood_is_that_of_the_labelled_errors(hand):
+def all_but_the_wrist_off(hand, off):
+    """(posterior, batch) of two hands somewhere else, all but the wrist `off` (3,) m away; one has a mesh."""
     rng = np.random.default_rng(0)
     pose, betas = rng.normal(0, 0.2, (2, 48)), rng.normal(size=(2, 10))
     posed = hand.with_shape(jnp.asarray(betas)).with_pose(jnp.asarray(pose.reshape(2, 16, 3)))
     joints = np.asarray(posed.joints_21("ho3d"))
-    # everything 5 mm off along x, but for the wrist, and somewhere else: only the first is an error
-    place, off = rng.normal(0, 0.1, (2, 1, 3)), np.array([0.005, 0, 0])
+    place = rng.normal(0, 0.1, (2, 1, 3))
     wrong = joints + place + off * (np.arange(21) > 0)[:, None]
-    outputs = SimpleNamespace(
-        posterior=SimpleNamespace(
-            joints=SimpleNamespace(mu=jnp.asarray(wrong)),
-            vertices=SimpleNamespace(mu=posed.vertices + place + off),
-        ),
-        spread=Spread(jnp.full((2, 21), -9.0), jnp.full((2, 778), -8.0)),
+    posterior = SimpleNamespace(
+        joints=SimpleNamespace(mu=jnp.asarray(wrong)),
+        vertices=SimpleNamespace(mu=posed.vertices + place + off),
     )
     batch = {
         "pose": jnp.asarray(pose),
@@ -121,10 +147,59 @@ def test_the_supervised_likelihood_is_that_of_the_labelled_errors(hand):
         "has_mesh": jnp.array([1.0, 0.0]),
         "has_image": jnp.ones(2),
     }
+    return posterior, batch
+
+
+def test_the_supervised_likelihood_is_that_of_the_labelled_errors(hand):
+    posterior, batch = all_but_the_wrist_off(hand, np.array([0.005, 0, 0]))
+    spread = Spread(jnp.full((2, 21), -9.0), jnp.full((2, 778), -8.0))
+    outputs = SimpleNamespace(posterior=posterior, spread=spread)
     # a third of the coordinates are off
     want = sum(0.5 * (level + 0.005**2 * np.exp(-level) / 3) for level in (-9.0, -8.0))
-    counts = count_labels(batch, "supervised")
-    assert supervised_nll(outputs, batch, None, hand, 64, counts) == pytest.approx(want, rel=1e-4)
+    found = supervised_nll(
+        outputs, batch, hand, LossConfig(), 64, count_labels(batch, "supervised")
+    )
+    assert found == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.parametrize("known", [0.0, 1.0])
+def test_what_is_hidden_is_as_much_less_sure_as_the_config_says(hand, known):
+    """Stationary at the variance of the error and, of what is hidden, that of the label besides."""
+    posterior, batch = all_but_the_wrist_off(hand, np.array([0.005, 0, 0]))
+    batch["joints_cam"] = batch["joints_cam"] + jnp.array([0.0, 0.0, 0.6])
+    K = np.array([[80.0, 0, 32], [0, 80, 32], [0, 0, 1]])
+    visible = np.arange(64) < 32  # something before the right half, and the lowest row
+    visible = np.tile(visible, (2, 64, 1)) & (np.arange(64) < 63)[:, None]
+    wrist = np.asarray(batch["joints_cam"])[:, :1]
+    true = np.asarray(posterior.vertices.mu) - np.asarray(posterior.joints.mu)[:, :1] + wrist
+    true = true - np.array([0.005, 0, 0])
+
+    def is_hidden(points):
+        at = np.einsum("ij,bnj->bni", K, points)
+        x, y = np.moveaxis(np.floor(at[..., :2] / at[..., 2:]), -1, 0)
+        return known * ((x >= 32) | (x < 0) | (y < 0) | (y >= 63))
+
+    batch |= {
+        "K": jnp.asarray(np.tile(K, (2, 1, 1))),
+        "joints_2d": cameras.project(batch["joints_cam"], jnp.asarray(K)) / 64,
+        "visible": jnp.asarray(visible),
+        "has_visible": jnp.full(2, known),
+    }
+    unsure = [is_hidden(np.asarray(points)) for points in (batch["joints_cam"], true)]
+    if known:
+        assert all(0.05 < each.mean() < 0.95 for each in unsure)
+    best = [jnp.log(0.005**2 / 3 + 0.02**2 * each) for each in unsure]
+
+    def nll(joints, vertices):
+        outputs = SimpleNamespace(posterior=posterior, spread=Spread(joints, vertices))
+        config = LossConfig(occlusion="labels", hidden_sigma=0.02)
+        return supervised_nll(outputs, batch, hand, config, 64, count_labels(batch, "supervised"))
+
+    for gradient in jax.grad(nll, (0, 1))(*best):
+        np.testing.assert_allclose(gradient, 0, atol=1e-6)
+    elsewhere = jax.grad(nll, (0, 1))(*(level + 0.5 for level in best))
+    assert (np.asarray(elsewhere[0])[:, 1:] > 1e-3).all()  # of 40 joints
+    assert (np.asarray(elsewhere[1])[0] > 1e-5).all()  # of 778 vertices
 
 
 def test_blur_is_the_deviation_of_the_heat_about_its_mean_beyond_that_of_a_place_that_is_known():
