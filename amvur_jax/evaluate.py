@@ -13,7 +13,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from amvur_jax import checkpoint
+from amvur_jax import checkpoint, weights
 from amvur_jax.data.batches import evaluation_batches
 from amvur_jax.data.frame import Dataset, project
 from amvur_jax.data.layouts import LAYOUTS
@@ -309,6 +309,9 @@ def error_2d_px(record: np.void, joints_cam: np.ndarray, size: int) -> float:
 
 def store_temperature(sigma: Mapping[str, Any], path: str | pathlib.Path, name: str) -> None:
     """Store a fitted temperature, one of checkpoint.TEMPERATURES, with the checkpoint that it is for."""
+    if file := weights.file_of(path):
+        weights.write_temperature(file, **{name: sigma["temperature"]})
+        return
     samples = name.replace("temperature", "calibration_samples")
     checkpoint.write_calibration(
         path, {name: sigma["temperature"], samples: sigma["calibration_samples"]}

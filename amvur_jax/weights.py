@@ -6,8 +6,9 @@ predictor = inference.load("hand.npz")      # or inference.load(), of the file i
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,18 +54,60 @@ def write_weights(path: str | Path, predictor: Predictor) -> None:
     Raises:
       UserError: a number is beyond 16 bits, or the file cannot be written.
     """
+    config = predictor.config | {"init_from": ""}  # a path of the machine that trained it
+    _write(path, predictor.state, config, **_temperatures(predictor))
+
+
+def write_temperature(path: str | Path, **temperature: float) -> None:
+    """Write a temperature, one of checkpoint.TEMPERATURES by its name, into a file of weights.
+
+    Raises:
+      UserError: the file is none, or cannot be written.
+    """
+    stored = read_weights(path)
+    _write(path, stored.state, stored.config, **{**_temperatures(stored), **temperature})
+
+
+def mean_of(predictors: Sequence[Predictor], shares: Sequence[float]) -> Predictor:
+    """A Predictor of the mean parameters of several of one network, without temperatures.
+
+    Weights of one training averaged so are a soup (Wortsman et al., ICML 2022).
+
+    Raises:
+      UserError: a share of each is wanted, adding up to 1, or one is another network.
+    """
+    if len(shares) != len(predictors) or abs(sum(shares) - 1) > 1e-6:
+        raise UserError(
+            f"shares {', '.join(map(str, shares))}: give one for each network, 1 in all"
+        )
+    first = predictors[0]
+    if any(predictor.network != first.network for predictor in predictors):
+        raise UserError("the mean is of several states of one network; these are of different ones")
+
+    def mean(*leaves: Any) -> np.ndarray:
+        return np.average(np.asarray(leaves, np.float64), 0, shares).astype(np.float32)
+
+    state = jax.tree.map(mean, *(predictor.state for predictor in predictors))
+    return dataclasses.replace(first, state=state, temperature=None, temperature_given=None)
+
+
+def _temperatures(of: Predictor | Weights) -> dict[str, float | None]:
+    return {"temperature": of.temperature, "temperature_given": of.temperature_given}
+
+
+def _write(
+    path: str | Path,
+    state: Mapping[str, Any],
+    config: Mapping[str, Any],
+    **temperatures: float | None,
+) -> None:
     arrays = {}
-    for name, leaf in flat(predictor.state):
+    for name, leaf in flat(state):
         with np.errstate(over="ignore"):  # what is too large is told below
             half = np.asarray(leaf, np.float16)
         if not np.isfinite(half).all():
             raise UserError(f"{path}: {name} has numbers that are not finite in 16 bits")
         arrays[name] = half
-    config = predictor.config | {"init_from": ""}  # a path of the machine that trained it
-    temperatures = {
-        "temperature": predictor.temperature,
-        "temperature_given": predictor.temperature_given,
-    }
     about = {"config": config, **temperatures}
     arrays[_ABOUT] = np.array(json.dumps(about))
     with explained(path), writing(Path(path)) as file:

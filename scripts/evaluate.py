@@ -73,6 +73,10 @@ def main() -> None:
         )
     if _CALIBRATE.value and _PUBLISHED_SIGMA.value:
         raise UserError("--calibrate: the temperature is the head's; leave --published_sigma out")
+    if _CALIBRATE.value and _CHECKPOINT.value == weights.NAME:
+        raise UserError(
+            "--calibrate: the shipped weights are; name a run or a file: --checkpoint=..."
+        )
     calibrate = _CHECKPOINT.value if _CALIBRATE.value else None
     takes = predictor.network.config.keypoints  # "map", "given" or "either"
     joints = _JOINTS.value or ("detector" if takes == "given" else "map")

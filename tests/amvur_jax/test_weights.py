@@ -55,6 +55,36 @@ def test_temperatures_come_back(predictor, tmp_path):
     assert (again.temperature, again.temperature_given) == (2.0, None)
 
 
+def test_a_temperature_is_written_into_a_file_of_weights_and_nothing_else_of_it_changes(
+    predictor, file
+):
+    before = weights.read_weights(file)
+    weights.write_temperature(file, temperature_given=3.0)
+    after = weights.read_weights(file)
+    assert (after.temperature, after.temperature_given) == (before.temperature, 3.0)
+    assert after.config == before.config
+    jax.tree.map(np.testing.assert_array_equal, after.state, before.state)
+
+
+def test_a_mean_of_states_is_that_of_each_number_without_a_temperature(predictor):
+    other = jax.tree.map(lambda x: 3 * x + 1, predictor.state)
+    other = dataclasses.replace(predictor, state=other, temperature=2.0)
+    mean = weights.mean_of([other, predictor], [0.25, 0.75])
+    for found, x in zip(jax.tree.leaves(mean.state), jax.tree.leaves(predictor.state)):
+        np.testing.assert_allclose(found, 1.5 * np.asarray(x) + 0.25, rtol=1e-6, atol=1e-6)
+    assert mean.temperature is None and mean.config == predictor.config
+
+
+def test_a_mean_of_other_networks_or_with_shares_that_do_not_fit_is_refused(predictor):
+    with pytest.raises(UserError, match=r"0\.5, 0\.6: give one for each network, 1 in all"):
+        weights.mean_of([predictor, predictor], [0.5, 0.6])
+    with pytest.raises(UserError, match="give one for each"):
+        weights.mean_of([predictor, predictor], [1.0])
+    config = predictor.config | {"model": predictor.config["model"] | {"image_size": 64}}
+    with pytest.raises(UserError, match="of different ones"):
+        weights.mean_of([predictor, inference.untrained(config)], [0.5, 0.5])
+
+
 def test_reading_compiles_nothing(file, caplog):
     jax.clear_caches()
     with jax.log_compiles():
