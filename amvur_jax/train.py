@@ -168,9 +168,7 @@ def train(
         write_manifest(workdir, settings, start)
     parameters = count_parameters(state["model"]["params"])
     if first:
-        note = (
-            f"step {start} of {steps}, {parameters / 1e6:.1f} M parameters, {len(dataset)} frames"
-        )
+        note = f"step {start} of {steps}, {parameters / 1e6:.1f} M parameters, {dataset.count()}"
         where = f"{mesh.size} x {jax.devices()[0].device_kind}"
         print(f"{workdir}: {note}, {where}", flush=True)
     journal = Journal(workdir, config.train, start, batches.names, writes=first)

@@ -57,6 +57,12 @@ class Mixture:
         """The mixture with another data set in the place of each."""
         return dataclasses.replace(self, datasets=tuple(map(function, self.datasets)))
 
+    def count(self) -> str:
+        """How many frames there are, in words."""
+        counted = sum(len(d) for d in self.datasets if not d.endless)
+        drawn = ["frames drawn without end"] if any(d.endless for d in self.datasets) else []
+        return " and ".join([f"{counted} frames"] * bool(counted or not drawn) + drawn)
+
     def names(self, sources: np.ndarray | jax.Array, indices: np.ndarray | jax.Array) -> list[str]:
         """What frames are called, as ROOT: NAME where there are several data sets."""
         several = len(self.datasets) > 1

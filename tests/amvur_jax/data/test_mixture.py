@@ -59,6 +59,16 @@ def test_each_set_has_its_share_and_all_its_frames_each_epoch():
     assert (sources.mean(axis=1) == 0.25).all()
 
 
+def test_frames_are_counted_but_for_those_without_end():
+    class Endless(Frames):
+        endless = True
+
+    assert Mixture((Frames(5), Frames(9))).count() == "14 frames"
+    assert Mixture((Endless(2**31 - 1),)).count() == "frames drawn without end"
+    both = Mixture((Frames(5), Endless(2**31 - 1)))
+    assert both.count() == "5 frames and frames drawn without end"
+
+
 def test_without_weights_the_shares_follow_the_sizes():
     order = Mixture((Frames(500), Frames(900))).order(seed=0)
     share = np.mean([order[i][0] for i in range(1400)])
