@@ -5,17 +5,21 @@ The first two beside a plain loop over cv2, the stream beside make_synthetic.
 
 import contextlib
 import itertools
+import json
 import multiprocessing
 import os
 import pathlib
 import pickle
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 
 import cv2
 import numpy as np
 from amvur_jax.configs.hand import get_config
+from array_record.python.array_record_module import ArrayRecordReader
 
 from amvur_jax import configuration
 from amvur_jax.data.augment import Augmentation
@@ -23,6 +27,7 @@ from amvur_jax.data.batches import train_batches
 from amvur_jax.data.build_records import Settings, build
 from amvur_jax.data.crop import crop_box, crop_matrix
 from amvur_jax.data.open import open_dataset
+from amvur_jax.data.readers import records
 from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.layers import LayerPainter
 from amvur_jax.data.synthetic.make import make_synthetic
@@ -45,11 +50,67 @@ def run(quick):
             settings = Settings(lossless=lossless, shard_frames=64)
             build("ho3d_v2", folder / "tree", folder / name, hand, settings)
         sets = {n: open_dataset(folder / n, "train", hand) for n in ("tree", "records", "lossless")}
+        yield from _opening(folder, 3000 if quick else FRAMES, 1 if quick else 3)
         yield from _one_core(sets, 3 if quick else 15)
         yield from _stream(folder, hand, *((32, 8, 1) if quick else (LAYERS, 48, 5)))
         full = {name: _Repeated(dataset) for name, dataset in sets.items()}
         yield from _workers(full, (0, 1) if quick else (0, 1, 2), 2 if quick else 30)
         yield from _memory(full["records"], 100 if quick else 10_000)
+
+
+OPEN = """
+import json, os, sys, time
+from amvur_jax.data.batches import train_batches
+from amvur_jax.data.open import open_training
+from ml_collections import ConfigDict
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+began, before = time.perf_counter(), resident()
+dataset = open_training(ConfigDict({"root": sys.argv[1], "mix": ()}))
+opened = time.perf_counter() - began
+batches = train_batches(dataset, 224, 32, seed=0)
+next(batches)
+took, grown = time.perf_counter() - began, resident() - before
+print(json.dumps({"open_s": opened, "first_batch_s": took, "first_batch_mib": grown}))
+"""
+
+
+def _opening(folder, frames, turns):
+    """A built set of HO-3D's size, opened by a process of its own: seconds and memory to the first batch.
+
+    Its frames are a few again and again, in shards of 1,024 as build_dataset.py makes them.
+    """
+    small, large = folder / "records", folder / "large"
+    large.mkdir()
+    layout = "ho3d_v2"
+    lengths = [min(1024, frames - start) for start in range(0, frames, 1024)]
+    shards = [
+        large / records.shard_name(layout, "train", n, len(lengths)) for n in range(len(lengths))
+    ]
+    (one, *_) = sorted(small.glob(f"{layout}-train.array_record-*"))
+    raw = ArrayRecordReader(str(one)).read_all()
+    for path, length in zip(shards, lengths):
+        if length == lengths[0] and path != shards[0]:
+            os.link(shards[0], path)
+        else:
+            records.write_shard(path, itertools.islice(itertools.cycle(raw), length))
+    names = "".join(f"ABF{i // 1000:02}/{i % 1000:04}\n" for i in range(frames))
+    (large / "train_names.txt").write_text(names)
+    size = sum(path.stat().st_size for path in shards)
+    records.write_info(large, layout, {"train": (lengths, size)}, masks=False)
+    (large / records.REPORT).write_text(json.dumps({"train": {"skipped": []}}))
+    summary = json.loads((small / records.SUMMARY).read_text())
+    summary["splits"] = {"train": frames}
+    summary["files"] = {path.name: path.stat().st_size for path in shards}
+    (large / records.SUMMARY).write_text(json.dumps(summary))
+    found = [
+        json.loads(subprocess.check_output([sys.executable, "-c", OPEN, large], text=True))
+        for _ in range(turns)
+    ]
+    median = {name: statistics.median(row[name] for row in found) for name in found[0]}
+    yield {"case": f"built set of {frames} frames, opened", **median}
 
 
 class _Repeated:
