@@ -166,11 +166,16 @@ class ShapedHand:
         feature = feature.reshape(*feature.shape[:-3], hand.posedirs.shape[-1])
         vertices = self.vertices + _einsum("vck,...k->...vc", hand.posedirs, feature)
         rotations, joints = _chain(hand.parents, local, self.joints)
-        # x -> R_j (x - rest_j) + posed_j, blended by the weights.
+        # x -> R_j (x - rest_j) + posed_j, blended by the weights; written out, so that loops run along vertices.
         offsets = joints - _matvec3(rotations, self.joints)
-        blended = _einsum("vj,...jcd->...vcd", hand.weights, rotations)
-        shift = _einsum("vj,...jc->...vc", hand.weights, offsets)
-        vertices = _matvec3(blended, vertices) + shift
+        moves = jnp.concatenate([rotations, offsets[..., None]], -1)
+        moves = _einsum("...jcd,vj->...cdv", moves, hand.weights)
+        x, y, z = (vertices[..., i] for i in range(3))
+        rows = (moves[..., i, :, :] for i in range(3))
+        vertices = jnp.stack(
+            [a[..., 0, :] * x + a[..., 1, :] * y + a[..., 2, :] * z + a[..., 3, :] for a in rows],
+            axis=-1,
+        )
         return PosedHand(vertices=vertices, joints=joints, rotations=rotations, side=hand.side)
 
 
