@@ -19,7 +19,6 @@ import time
 import cv2
 import numpy as np
 from amvur_jax.configs.hand import get_config
-from array_record.python.array_record_module import ArrayRecordReader
 
 from amvur_jax import configuration
 from amvur_jax.data.augment import Augmentation
@@ -89,8 +88,11 @@ def _opening(folder, frames, turns):
     shards = [
         large / records.shard_name(layout, "train", n, len(lengths)) for n in range(len(lengths))
     ]
-    (one, *_) = sorted(small.glob(f"{layout}-train.array_record-*"))
-    raw = ArrayRecordReader(str(one)).read_all()
+    built = open_dataset(small, "train", load_hand())
+    raw = [
+        records.encode(frame, cv2.imencode(".jpg", frame.image[..., ::-1])[1].tobytes())
+        for frame in map(built.frame, range(8))
+    ]
     for path, length in zip(shards, lengths):
         if length == lengths[0] and path != shards[0]:
             os.link(shards[0], path)
