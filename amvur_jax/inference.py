@@ -18,6 +18,8 @@ from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.models import cameras
 from amvur_jax.models.colors import normalize
+from amvur_jax.models.cpu.backend import on_one_cpu
+from amvur_jax.models.cpu.ready import ready
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 from amvur_jax.models.outputs import Estimate, Outputs, Texture
 from amvur_jax.models.pose_head import A, Keypoints, confidence
@@ -142,7 +144,7 @@ class Predictor:
             own and some sample comes without.
         """
         images, keypoints, given = self._arrays(images, joints, depth, off)
-        return _run(self.network, self.state, self.hand, images, paint, keypoints, given)
+        return _run(self.network, self._ready, self.hand, images, paint, keypoints, given)
 
     def answered(
         self,
@@ -154,7 +156,15 @@ class Predictor:
     ) -> Answered:
         """The answer alone of what `__call__` gives, as one program: what it has no need of is left out."""
         arrays = self._arrays(images, joints, depth, off)
-        return self._answered(self.state, self.hand, arrays, paint)
+        return self._answered(self._ready, self.hand, arrays, paint)
+
+    @functools.cached_property
+    def _ready(self) -> dict:
+        """The state, its kernels as this machine is quickest with them."""
+        config = self.network.config
+        if on_one_cpu() and config.dtype == "float32":
+            return ready(self.state, config.image_size)
+        return self.state
 
     @functools.cached_property
     def _answered(self) -> Callable[..., Answered]:

@@ -12,6 +12,8 @@ import numpy as np
 from amvur_jax import inference
 from amvur_jax.exported import program as programs
 from amvur_jax.models.colors import normalize
+from amvur_jax.models.cpu.backend import on_one_cpu
+from amvur_jax.models.cpu.ready import ready
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 from benchmarks import measure, workload
 
@@ -25,6 +27,8 @@ def run(quick, only=""):
     for size, count, dtype in workload.cases(quick, only):
         network = Network(workload.settings(size, dtype))
         state = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
+        if dtype == "float32" and on_one_cpu():
+            state = ready(state, network.config.image_size)  # as Predictor has it
         images = workload.batch(size, count)["image"]
         functions, flops, more = {}, {}, {}
         for name, paint in (("ours", 0), ("ours, rendered", None)):
@@ -42,6 +46,9 @@ def run(quick, only=""):
             from benchmarks import torch_network
 
             functions |= torch_network.inference(network.config, count, dtype)
+            if all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))):
+                # in float32 beside ours in bfloat16 too: that is what it is quickest with
+                functions |= torch_network.onnx_runtime(network.config, count)
         yield from workload.rows((size, count, dtype), functions, flops, quick, more)
 
 

@@ -8,7 +8,9 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import itertools
+import pathlib
 import sys
+import tempfile
 import types
 from unittest import mock
 
@@ -197,6 +199,22 @@ def inference(config, count, dtype):
         return call
 
     return {name: make(wrap(network)) for name, wrap in wraps.items()}
+
+
+def onnx_runtime(config, count):
+    """{"ONNX Runtime": function of no arguments} that runs the same network, exported by PyTorch, once."""
+    import onnxruntime
+
+    network = TorchAmvur(config).eval()
+    image = torch.randn(count, 3, config.image_size, config.image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "network.onnx"
+        torch.onnx.export(
+            network, (image,), path, input_names=["image"], opset_version=17, dynamo=False
+        )
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    array = image.numpy()
+    return {"ONNX Runtime": lambda: session.run(None, {"image": array})}
 
 
 def training(config, count, dtype):

@@ -166,7 +166,7 @@ class ShapedHand:
         feature = feature.reshape(*feature.shape[:-3], hand.posedirs.shape[-1])
         vertices = self.vertices + _einsum("vck,...k->...vc", hand.posedirs, feature)
         rotations, joints = _chain(hand.parents, local, self.joints)
-        # x -> R_j (x - rest_j) + posed_j, blended by the weights; written out, so that loops run along vertices.
+        # x -> R_j (x - rest_j) + posed_j, blended by the weights; written out: loops run along vertices.
         offsets = joints - _matvec3(rotations, self.joints)
         moves = jnp.concatenate([rotations, offsets[..., None]], -1)
         moves = _einsum("...jcd,vj->...cdv", moves, hand.weights)

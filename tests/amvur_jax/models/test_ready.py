@@ -1,0 +1,63 @@
+"""What inference computes once of a state changes no output."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from amvur_jax.models.cpu.convolution import winograd, winograd_kernels
+from amvur_jax.models.cpu.ready import ready
+from amvur_jax.models.functional import merge_dicts, split_state
+from amvur_jax.models.hrnet import HRNet, HRNetSize
+
+
+@pytest.mark.parametrize("results", [2, 4])
+@pytest.mark.parametrize("shape", [(1, 8, 8, 5, 7), (2, 7, 9, 4, 3), (1, 5, 6, 3, 2)])
+def test_winograds_convolution_is_the_plain_one(shape, results):
+    b, h, w, c, d = shape
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(b, h, w, c)).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, c, d)).astype(np.float32)
+    order = ("NHWC", "HWIO", "NHWC")
+    want = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=order)
+    found = winograd(jnp.asarray(x), jnp.asarray(winograd_kernels(kernel, results)))
+    np.testing.assert_allclose(found, want, atol=5e-6 * np.abs(want).max())
+
+
+@pytest.mark.skipif(
+    jax.default_backend() != "cpu" or jax.device_count() > 1,
+    reason="kernels are made ready for one CPU device: run it there",
+)
+def test_a_ready_backbone_gives_what_the_plain_one_does():
+    size = dataclasses.replace(
+        HRNetSize(), modules=(1, 1, 1), blocks=(1, 1, 1), stage1_blocks=1, features=32
+    )
+    model = HRNet(size, rngs=nnx.Rngs(0))
+    graphdef, state = nnx.split(model)[0], split_state(model)
+    rng = np.random.default_rng(0)  # statistics as of a trained network, not 0 and 1
+    state["batch_stats"] = jax.tree.map(
+        lambda x: jnp.asarray(x + rng.uniform(0, 0.5, x.shape), jnp.float32), state["batch_stats"]
+    )
+    whole = {name: {"backbone": part} for name, part in state.items()}
+    made = ready(whole, 128)["params"]["backbone"]
+    changed = [
+        new.shape[0]
+        for new, old in zip(jax.tree.leaves(made), jax.tree.leaves(state["params"]))
+        if new.shape != old.shape
+    ]
+    # On the map of 32 four results of a tile's side: stage 1, transition, two of each stage's branch.
+    assert changed.count(36) == 1 + 1 + 3 * 2
+    # On those of 16 and 8 two: of the branches of three and two stages and of the head; on 4 none.
+    assert changed.count(16) == 3 * 2 + 2 * 2 + 2
+
+    @jax.jit
+    def run(params, stats, image):
+        return nnx.merge(graphdef, nnx.State(merge_dicts(params, stats)))(image)
+
+    image = jnp.asarray(rng.normal(size=(1, 128, 128, 3)), jnp.float32)
+    found, want = (run(p, state["batch_stats"], image) for p in (made, state["params"]))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
