@@ -20,13 +20,20 @@ def compilation_cache() -> Callable[[], None]:
 
 
 def processes() -> Callable[[], None]:
-    """--coordinator, --processes, --process; call the result before anything else touches a device."""
+    """--distributed or --coordinator, --processes, --process; call the result before a device is touched."""
+    distributed = flags.DEFINE_bool(
+        "distributed",
+        False,
+        "One of several processes, which Kubernetes, Open MPI or a Cloud TPU name; srun's need no flag.",
+    )
     coordinator = flags.DEFINE_string(
-        "coordinator", None, "HOST:PORT of process 0 of several; under srun it is found by itself."
+        "coordinator", None, "HOST:PORT of process 0 of several, where nothing names it."
     )
     count = flags.DEFINE_integer("processes", None, "How many processes there are.")
     number = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
-    return lambda: startup.meet_processes(coordinator.value, count.value, number.value)
+    return lambda: startup.meet_processes(
+        coordinator.value, count.value, number.value, distributed.value
+    )
 
 
 def checkpoint(default: str) -> flags.FlagHolder:

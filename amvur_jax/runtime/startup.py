@@ -61,7 +61,10 @@ def keep_compiled(folder: str) -> None:
 
 
 def meet_processes(
-    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    distributed: bool = False,
 ) -> None:
     """Join the other processes of a run on several hosts, before anything else touches a device.
 
@@ -70,17 +73,21 @@ def meet_processes(
         several tasks of a step, and else for a run of one process.
       processes: how many there are.
       process: which of them this is, from 0.
+      distributed: there are others, and whatever environment jax.distributed knows of (SLURM, Open MPI,
+        Kubernetes, Cloud TPU) says which.
     Raises:
-      UserError: only a part was given, or the others did not come.
+      UserError: only a part was given, the environment names no others, or they did not come.
     """
     given = [value is not None for value in (coordinator, processes, process)]
     if any(given) != all(given):
         raise UserError("--coordinator, --processes and --process go together")
+    if distributed and any(given):
+        raise UserError("--distributed goes without --coordinator, --processes and --process")
     slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    if not any(given) and not slurm:
+    if not any(given) and not slurm and not distributed:
         return
     try:
-        # Without coordinator and numbers JAX reads SLURM's.
+        # Without coordinator and numbers JAX reads the environment's.
         jax.distributed.initialize(coordinator, processes, process)
         # Together now: on CPUs their connection is made at the first use, and not if one comes 30 s late,
         # as where one finds compiled code that another compiles.
@@ -88,8 +95,8 @@ def meet_processes(
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"the {processes or os.environ.get('SLURM_STEP_NUM_TASKS')} processes did not meet at "
-            f"{coordinator or 'the first node of SLURM_STEP_NODELIST'}: {reason}"
+            f"the {processes or os.environ.get('SLURM_STEP_NUM_TASKS', '')} processes did not meet at "
+            f"{coordinator or 'the place that their environment names'}: {reason}"
         ) from error
 
 

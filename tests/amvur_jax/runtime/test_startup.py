@@ -139,6 +139,10 @@ def test_processes_meet_where_they_are_told_to(monkeypatch):
     startup.meet_processes("HOST0:9911", 2, 0)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     startup.meet_processes()
-    assert met == [("HOST0:9911", 2, 0), (None, None, None)]
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS")
+    startup.meet_processes(distributed=True)
+    assert met == [("HOST0:9911", 2, 0), (None, None, None), (None, None, None)]
+    with pytest.raises(UserError, match="--distributed goes without"):
+        startup.meet_processes("HOST0:9911", 2, 0, distributed=True)
     with pytest.raises(UserError, match="--coordinator, --processes and --process go together"):
         startup.meet_processes("HOST0:9911", 2)
