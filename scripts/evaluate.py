@@ -73,7 +73,7 @@ def main() -> None:
         )
     if _CALIBRATE.value and _PUBLISHED_SIGMA.value:
         raise UserError("--calibrate: the temperature is the head's; leave --published_sigma out")
-    if _CALIBRATE.value and _CHECKPOINT.value == weights.NAME:
+    if _CALIBRATE.value and weights.file_of(_CHECKPOINT.value) == weights.SHIPPED:
         raise UserError(
             "--calibrate: the shipped weights are; name a run or a file: --checkpoint=..."
         )

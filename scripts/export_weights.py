@@ -31,8 +31,9 @@ def main() -> None:
     except ValueError:
         raise UserError(f"--shares={','.join(_SHARES.value)}: are no numbers") from None
     predictors = [inference.load(path) for path in _CHECKPOINT.value]
-    one = predictors[0] if len(predictors) == 1 else weights.mean_of(predictors, shares)
-    weights.write_weights(_OUTPUT.value, one)
+    alone = len(predictors) == 1 and shares == [1]  # and keeps its temperatures
+    chosen = predictors[0] if alone else weights.mean_of(predictors, shares)
+    weights.write_weights(_OUTPUT.value, chosen)
     print(_OUTPUT.value)
 
 

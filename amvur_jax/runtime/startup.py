@@ -94,10 +94,13 @@ def meet_processes(
         multihost_utils.sync_global_devices("met")
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"the {processes or os.environ.get('SLURM_STEP_NUM_TASKS', '')} processes did not meet at "
-            f"{coordinator or 'the place that their environment names'}: {reason}"
-        ) from error
+        place = coordinator or (
+            "the place that their environment names (where none does, give --coordinator, --processes and "
+            "--process)"
+        )
+        count = processes or os.environ.get("SLURM_STEP_NUM_TASKS")
+        which = f"the {count} processes" if count else "the processes"
+        raise UserError(f"{which} did not meet at {place}: {reason}") from error
 
 
 def process_age() -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import tiniest_config
 
-from amvur_jax import configuration, inference, weights
+from amvur_jax import configuration, evaluate, inference, weights
 from amvur_jax.data.readers.photos import Photos
 from amvur_jax.data.sample import make_sample
 from amvur_jax.errors import UserError
@@ -59,7 +59,8 @@ def test_a_temperature_is_written_into_a_file_of_weights_and_nothing_else_of_it_
     predictor, file
 ):
     before = weights.read_weights(file)
-    weights.write_temperature(file, temperature_given=3.0)
+    found = {"temperature": 3.0, "calibration_samples": 5}
+    evaluate.store_temperature(found, file, "temperature_given")
     after = weights.read_weights(file)
     assert (after.temperature, after.temperature_given) == (before.temperature, 3.0)
     assert after.config == before.config

@@ -9,16 +9,14 @@ import numpy as np
 
 from amvur_jax.models.cpu.convolution import winograd_kernels
 
-# Convolutions of stride 1 on the map of a branch, 0 where the path names none.
+# Kernels of stride 1 on the map of a branch, 0 where the path names none.
 _ON_MAPS = re.compile(
-    r"stage1/block\d+/conv2|transition1/branch(0)|increase/branch(\d)/conv2"
-    r"|stage\d/module\d+/branches/branch(\d)/block\d+/conv\d"
+    r"(?:stage1/block\d+/conv2|transition1/branch0|increase/branch(\d)/conv2"
+    r"|stage\d/module\d+/branches/branch(\d)/block\d+/conv\d)/conv/kernel"
 )
 _MANY_CHANNELS = 64
-_SMALL, _LARGE = (
-    7,
-    28,
-)  # sides of maps from which on two, and four, results of a tile's side are quicker
+# Sides of maps from which on two, and four, results of a tile's side are quicker.
+_SMALL, _LARGE = 7, 28
 
 
 def ready(state: Mapping[str, Any], image_size: int) -> dict[str, Any]:
@@ -42,9 +40,8 @@ def _with_kernels(tree: Mapping[str, Any], path: str, side: float) -> dict[str, 
         where = f"{path}/{name}" if path else name
         if isinstance(value, Mapping):
             changed[name] = _with_kernels(value, where, side)
-        elif match := re.fullmatch(f"({_ON_MAPS.pattern})/conv/kernel", where):
-            branch = next((int(group) for group in match.groups()[1:] if group), 0)
-            changed[name] = _kernel(value, side / 2**branch)
+        elif match := _ON_MAPS.fullmatch(where):
+            changed[name] = _kernel(value, side / 2 ** int(match[1] or match[2] or 0))
         else:
             changed[name] = value
     return changed
