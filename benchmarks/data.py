@@ -31,6 +31,7 @@ from amvur_jax.data.sample import make_sample
 from amvur_jax.data.synthetic.layers import LayerPainter
 from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.data.synthetic.stream import LAYERS, USES, Stream, Window
+from amvur_jax.files.whole import write_json, write_whole
 from mano_jax import load_hand
 
 SIZE, BATCH = 224, 32
@@ -99,14 +100,14 @@ def _opening(folder, frames, turns):
         else:
             records.write_shard(path, itertools.islice(itertools.cycle(raw), length))
     names = "".join(f"ABF{i // 1000:02}/{i % 1000:04}\n" for i in range(frames))
-    (large / "train_names.txt").write_text(names)
+    write_whole(large / "train_names.txt", names.encode())
     size = sum(path.stat().st_size for path in shards)
     records.write_info(large, layout, {"train": (lengths, size)}, masks=False)
-    (large / records.REPORT).write_text(json.dumps({"train": {"skipped": []}}))
+    write_json(large / records.REPORT, {"train": {"skipped": []}})
     summary = json.loads((small / records.SUMMARY).read_text())
     summary["splits"] = {"train": frames}
     summary["files"] = {path.name: path.stat().st_size for path in shards}
-    (large / records.SUMMARY).write_text(json.dumps(summary))
+    write_json(large / records.SUMMARY, summary)
     found = [
         json.loads(subprocess.check_output([sys.executable, "-c", OPEN, large], text=True))
         for _ in range(turns)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import mano_jax
+from amvur_jax.files.whole import writing
 
 
 def run(quick):
@@ -62,7 +63,8 @@ def _body_models(hand):
         }
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "hand.npz"
-            np.savez(path, **{name: np.asarray(array) for name, array in arrays.items()})
+            with writing(path) as file:
+                np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
             model = MANO(model_path=path, flat_hand_mean=True)
         return jax.jit(
             lambda betas, pose: model.forward_vertices(
