@@ -26,6 +26,7 @@ from amvur_jax.hands.reconstruct import Box, Reconstructor
 from amvur_jax.pictures.overview import overview
 from amvur_jax.predict import predict
 from amvur_jax.predictions.spool import Parts, PartWriter
+from amvur_jax.runtime.startup import return_memory
 from amvur_jax.scoring.mean_hand import MeanHand, mean_hand
 from amvur_jax.train import train
 
@@ -121,6 +122,8 @@ def run(
             output / "photos.png", photo_sheet(Reconstructor(inference.load(), Detector()))
         )
         print(f"{output}/photos.png: the shipped network on photographs it was not trained on")
+    jax.clear_caches()  # none of it is needed again
+    return_memory()
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("data")
     train(config, output)

@@ -22,7 +22,7 @@ from amvur_jax.inference import Predictor
 from amvur_jax.models.functional import COMPILE_QUICKLY, count_parameters
 from amvur_jax.pictures.overview import overview
 from amvur_jax.runtime import devices
-from amvur_jax.runtime.startup import Stopwatch
+from amvur_jax.runtime.startup import Stopwatch, return_memory
 from amvur_jax.training.estimate import describe
 from amvur_jax.training.log import Journal
 from amvur_jax.training.manifest import write_manifest
@@ -158,6 +158,7 @@ def train(
     batch_shapes = jax.tree.map(checkpoint.as_shape, batch)
     with stopwatch.part("compile"):
         compiled(paint_at(start)).result()
+        return_memory()
     compiled(paint_at(steps - 1))  # meanwhile, for when the rendered loss comes in
 
     # ---- what a person sees

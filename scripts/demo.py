@@ -13,7 +13,7 @@ from amvur_jax.configs import synthetic_weak
 from ml_collections import config_flags
 
 from amvur_jax import demo
-from amvur_jax.runtime import cli, shared_flags
+from amvur_jax.runtime import cli, shared_flags, startup
 
 _CONFIG = config_flags.DEFINE_config_file("config", cli.config_path("demo"), "What to train.")
 _FROM_SCRATCH = flags.DEFINE_bool(
@@ -27,6 +27,7 @@ SCRATCH_FRAMES = 1200, 150  # of training and of evaluation
 
 def main() -> None:
     _keep_compiled()
+    startup.compile_small()
     if _FROM_SCRATCH.value:
         demo.run(synthetic_weak.get_config(), _OUTPUT.value, SCRATCH_FRAMES)
     else:

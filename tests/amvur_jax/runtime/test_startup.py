@@ -96,6 +96,51 @@ def test_other_releases_and_processors_are_left_alone(monkeypatch):
     assert os.environ["XLA_FLAGS"] == ""
 
 
+@pytest.mark.parametrize(
+    "release, chosen, flags",
+    [
+        ((0, 10, 2), "--other=1", "--other=1 --xla_cpu_use_fusion_emitters=false"),
+        ((0, 10, 2), "--xla_cpu_use_fusion_emitters=true", "--xla_cpu_use_fusion_emitters=true"),
+        ((0, 12, 0), "", ""),  # whose XLA ends the process at it
+    ],
+)
+def test_a_small_compiler_is_asked_for_where_there_is_one(monkeypatch, release, chosen, flags):
+    monkeypatch.setattr(jax, "__version_info__", release)
+    monkeypatch.setenv("XLA_FLAGS", chosen)
+    startup.compile_small()
+    assert os.environ["XLA_FLAGS"] == flags
+
+
+SMALL = """
+import sys, jax, jax.numpy as jnp
+from amvur_jax.runtime import startup
+if sys.argv[1] == "small":
+    startup.compile_small()
+print(float(jax.jit(lambda x: jnp.tanh(x).sum())(jnp.arange(8.0))))
+"""
+
+
+def test_a_small_compiler_is_known_to_this_release_and_computes_the_same():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_", "JAX_COMP"))}
+    found = [
+        float(subprocess.check_output([sys.executable, "-c", SMALL, how], env=environment))
+        for how in ("usual", "small")
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked: run it there")
+def test_what_the_c_library_keeps_goes_back_to_the_system():
+    script = (
+        "import numpy as np, re; from amvur_jax.runtime import startup;"
+        "held = lambda: int(re.search('VmRSS:\\\\s*(\\\\d+)', open('/proc/self/status').read())[1]) >> 10;"
+        "blocks = [np.ones(1024) for _ in range(25_600)]; last = blocks[-1]; full = held(); del blocks;"
+        "startup.return_memory(); print(full - held())"
+    )
+    freed = int(subprocess.check_output([sys.executable, "-c", script], text=True))
+    assert 180 <= freed <= 220  # of 200 MiB
+
+
 @pytest.mark.parametrize("users", [False, True])
 def test_what_is_compiled_is_kept_where_it_was_said(tmp_path, users):
     script = (
