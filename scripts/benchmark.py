@@ -37,6 +37,7 @@ SUITES = tuple(
             "fuzz_changes",
             "landmarker",
             "measure",
+            "soak_run",
             "torch_network",
             "workload",
         )
@@ -58,11 +59,13 @@ _PLOT = flags.DEFINE_string(
 _SAMPLES = flags.DEFINE_integer(
     "samples",
     None,
-    "Training samples of each run (suite learning), or tries of each kind (fuzz).",
+    "Training samples of each run (suites learning, soak), or tries of each kind (fuzz).",
     lower_bound=1,
 )
 _RUNS = flags.DEFINE_string(
-    "runs", None, "Folder of the runs, to go on with (suite learning), or for bad files (fuzz)."
+    "runs",
+    None,
+    "Folder of the runs, to go on with (suite learning) or made anew (soak), or for bad files (fuzz).",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "The network; default: the shipped one (suites weights, video)."
