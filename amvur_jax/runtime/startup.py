@@ -145,6 +145,9 @@ class Stopwatch:
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def parts(self) -> str:
+        """The parts and their seconds, in their order."""
+        return ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
+
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
-        return f"first step after {sum(self.seconds.values()):.1f} s: {parts}"
+        return f"first step after {sum(self.seconds.values()):.1f} s: {self.parts()}"

@@ -26,10 +26,11 @@ def describe(
       batch: a batch on the devices.
       paint: how many samples are rendered; None for all.
       mesh: of amvur_jax.runtime.devices.
-      stopwatch: takes the time of compiling.
+      stopwatch: of the start, told too; takes the times of tracing and compiling.
     """
-    with stopwatch.part("compile"):
+    with stopwatch.part("trace"):
         lowered = train_step.lower(shapes, jax.tree.map(checkpoint.as_shape, batch), paint)
+    with stopwatch.part("compile"):
         compiled = lowered.compile()
     flops = count_operations(lowered) / mesh.size
     lines = {
@@ -37,7 +38,7 @@ def describe(
         "parameters": f"{count_parameters(shapes['model']['params']):,}",
         "work a step": f"{flops / 1e9:.2f} GFLOP on each device",
         "memory": _memory(compiled.memory_analysis()),
-        "compiled in": f"{stopwatch.seconds['compile']:.1f} s",
+        "start-up, s": stopwatch.parts(),
     }
     lines |= {f"batch {name}": f"{value.dtype}{list(value.shape)}" for name, value in batch.items()}
     width = max(map(len, lines))

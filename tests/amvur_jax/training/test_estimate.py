@@ -1,5 +1,7 @@
 """What a run would take, told whatever the device knows of itself."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -22,5 +24,7 @@ def test_a_device_that_does_not_tell_its_memory_is_described_all_the_same(
     # 2 * 512 * 256 * 512 operations; 512 * 256 + 256 * 512 numbers of four bytes
     for words in ("131,072", "0.13 GFLOP", "batch x", "float32[512, 256]"):
         assert words in shown
+    parts = re.search(r"start-up, s +imports ([\d.]+), trace ([\d.]+), compile ([\d.]+)\n", shown)
+    assert float(parts[1]) > 0
     assert ("1.0 MiB of state and batch" in shown) == known
     assert ("does not tell" in shown) != known
