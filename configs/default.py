@@ -94,6 +94,8 @@ def get_config() -> ConfigDict:
     c.model.spread_head = False
     # Let it see whose joints the residual pose head got, how blurred they are, and how well it met them.
     c.model.spread_cues = False
+    # And let the variance of each joint see what is on the maps where it is, such as a thing before it.
+    c.model.spread_near = False
     # Start the rotation, pose and camera heads near zero (the published model: only some of them).
     c.model.centred_heads = False
     c.model.camera_init = (0.45, 0.1, 0.45, 0.0)  # fx, cx, fy, cy in units of twice the crop's side
@@ -297,12 +299,15 @@ AGREEMENTS = (
         lambda c: not (c.model.published_quirks and c.model.pose_head == "residual"),
         "the published code has no residual pose head",
     ),
-    (
-        "model.spread_cues",
-        lambda c: (
-            not c.model.spread_cues or (c.model.spread_head and c.model.pose_head == "residual")
-        ),
-        "they need config.model.spread_head=True and config.model.pose_head='residual'",
+    *(
+        (
+            f"model.{field}",
+            lambda c, field=field: (
+                not c.model[field] or (c.model.spread_head and c.model.pose_head == "residual")
+            ),
+            "it needs config.model.spread_head=True and config.model.pose_head='residual'",
+        )
+        for field in ("spread_cues", "spread_near")
     ),
     (
         "loss.pose",

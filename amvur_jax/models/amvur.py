@@ -16,7 +16,7 @@ from amvur_jax.models.layers import Rngs, linear
 from amvur_jax.models.outputs import Estimate, Gaussian, Outputs, Texture
 from amvur_jax.models.pose_head import Keypoints, Turns, taken
 from amvur_jax.models.prior import PriorNet, hand_pass
-from amvur_jax.models.spread import SpreadHead, cues_of
+from amvur_jax.models.spread import NearHead, SpreadHead, cues_of
 from amvur_jax.models.texture import vertex_features
 from amvur_jax.models.transformer import TokenBlock
 from mano_jax import HandModel
@@ -56,6 +56,7 @@ class AmvurConfig:
     detach: bool = False
     spread_head: bool = False
     spread_cues: bool = False
+    spread_near: bool = False
     centred_heads: bool = False
     camera_init: tuple[float, ...] = (0.45, 0.1, 0.45, 0.0)
     weak_camera_init: tuple[float, ...] | None = None
@@ -141,6 +142,8 @@ class Amvur(nnx.Module):
         # The last, so that the others start as they do without it.
         if config.spread_head:
             self.spread = SpreadHead(features, config.vertices, cues=config.spread_cues, rngs=rngs)
+        if config.spread_near:
+            self.spread_near = NearHead(sum(config.backbone.map_channels), rngs=rngs)
 
     def __call__(
         self,
@@ -192,7 +195,7 @@ class Amvur(nnx.Module):
         heads = self.prior
         scale, n = heads.scale(g)[:, None], config.pose_components
         mean_part, log_var_part = jnp.split(heads.pose(g), 2, -1)
-        turns, weak, cues = None, None, None
+        turns, weak, cues, near = None, None, None, None
         if config.pose_head == "residual":
             on_map = (joints_2d_map, depth_map, blur)
             seen = taken(keypoints, given, on_map, config.map_depth)
@@ -202,6 +205,8 @@ class Amvur(nnx.Module):
                 if keypoints is not None and given is not None:
                     outside = given
                 cues = cues_of(seen, turns, blur, outside)
+            if config.spread_near:
+                near = self.spread_near(maps, seen.xy)
             rotation, coefficients, betas, translation = (x[-1, : len(g)] for x in turns.pose)
             mean_part = jnp.concatenate([coefficients, betas], -1)
             points, pose = hand_pass(hand, rotation, coefficients, betas)
@@ -253,7 +258,7 @@ class Amvur(nnx.Module):
             depth_map=depth_map,
             heat=heat,
             turns=turns,
-            spread=self.spread(g, hand, cues) if config.spread_head else None,
+            spread=self.spread(g, hand, cues, near) if config.spread_head else None,
             texture=None,
         )
         if paint != 0:

@@ -3,10 +3,12 @@
 The published log-variances cannot say it: the prior's are a hand mesh read as numbers, and those of the
 joints are sums over vertices taken as independent. This head has the one task, and no gradient of its
 leaves it: the network's answers are the same with it and without. With `cues` it sees, too, how blurred the
-joints' heat is, who gave the joints, and how well the residual pose head's answer meets them.
+joints' heat is, who gave the joints, and how well the residual pose head's answer meets them. `NearHead` adds
+what is on the maps where each joint is: a thing before it, or the crop's edge.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,6 +19,7 @@ from amvur_jax.models.cameras import project_sides, relative_depth
 from amvur_jax.models.layers import Rngs, layer_norm, linear
 from amvur_jax.models.pose_head import Keypoints, Turns
 from amvur_jax.models.prior import constant
+from amvur_jax.models.texture import vertex_features
 from mano_jax import HandModel
 
 START = 2 * math.log(0.02)  # 2 cm
@@ -52,15 +55,41 @@ class SpreadHead(nnx.Module):
         if cues:
             self.cues = linear(CUES, hidden, rngs=rngs)
 
-    def __call__(self, g: jax.Array, hand: HandModel, cues: jax.Array | None = None) -> Spread:
+    def __call__(
+        self,
+        g: jax.Array,
+        hand: HandModel,
+        cues: jax.Array | None = None,
+        near: jax.Array | None = None,
+    ) -> Spread:
+        """g (B,features), cues of `cues_of`, near (B,21) of `NearHead`."""
         x = self.hidden(self.norm(jax.lax.stop_gradient(g)))
         if cues is not None:
             x = x + self.cues(jax.lax.stop_gradient(cues))
         fingers = self.out(jax.nn.relu(x))
+        if near is not None:
+            fingers = fingers + near[:, 1:]
         joints = jnp.concatenate([jnp.full_like(fingers[:, :1], WRIST), fingers], 1)
         weights = vertex_weights(hand).T
         vertices = jnp.matmul(joints, weights, precision="highest") + self.vertex_offset[...]
         return Spread(joints, vertices)
+
+
+class NearHead(nnx.Module):
+    """What is on the maps where joints are -> how much more or less sure each is, a log-variance (B,21).
+
+    The same for all joints, and 0 at the start: with it the network starts as without.
+    """
+
+    def __init__(self, channels: int, *, hidden: int = 32, rngs: Rngs) -> None:
+        self.norm = layer_norm(channels, rngs=rngs)
+        self.hidden = linear(channels, hidden, rngs=rngs)
+        self.out = linear(hidden, 1, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+
+    def __call__(self, maps: Sequence[jax.Array], at: jax.Array) -> jax.Array:
+        """Maps (B,H,W,C), channels in all, joints at (B,21,2) in [0,1] of the crop."""
+        x = jax.lax.stop_gradient(vertex_features(maps, at)).astype(jnp.float32)
+        return self.out(jax.nn.relu(self.hidden(self.norm(x))))[..., 0]
 
 
 def cues_of(seen: Keypoints, turns: Turns, blur: jax.Array | None, given: jax.Array) -> jax.Array:

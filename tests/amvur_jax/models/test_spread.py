@@ -13,7 +13,7 @@ from amvur_jax import configuration
 from amvur_jax.models import cameras
 from amvur_jax.models.keypoints import blur, expected
 from amvur_jax.models.pose_head import Keypoints, Pose, Turns
-from amvur_jax.models.spread import Spread, SpreadHead, cues_of, vertex_weights
+from amvur_jax.models.spread import NearHead, Spread, SpreadHead, cues_of, vertex_weights
 from amvur_jax.training import losses
 from amvur_jax.training.objective import LossConfig, count_labels, supervised_nll, weak_nll
 from mano_jax import load_hand
@@ -251,3 +251,36 @@ def test_the_head_follows_its_cues_and_moves_nothing_else(hand):
     assert np.abs(total(head, g, cues) - total(head, g, 0 * cues)) > 1e-4
     by_g, by_cues = jax.grad(total, (1, 2))(head, g, cues)
     assert not by_g.any() and not by_cues.any()
+
+
+def test_what_lies_at_a_joint_changes_its_own_variance_and_that_of_vertices_near_it(hand):
+    rng = np.random.default_rng(0)
+    maps = [jnp.asarray(rng.normal(size=(1, n, n, 8)), jnp.float32) for n in (16, 8)]
+    at = jnp.full((1, 21, 2), 0.2).at[0, 8].set(0.7)  # the index finger's tip is elsewhere
+    near_head = NearHead(16, rngs=nnx.Rngs(0))
+    assert not near_head(maps, at).any()  # at the start
+    near_head.out.kernel[...] = jnp.asarray(rng.normal(size=(32, 1)), jnp.float32)
+    # another thing lies there, on both maps
+    changed = [m.at[:, m.shape[1] // 2 :].set(jnp.asarray(rng.normal(size=8))) for m in maps]
+    before, after = near_head(maps, at), near_head(changed, at)
+    moved = np.flatnonzero(np.asarray(before != after))
+    np.testing.assert_array_equal(moved, [8])
+
+    head = SpreadHead(4, 778, rngs=nnx.Rngs(0))
+    g = jnp.ones((1, 4))
+    plain, told = head(g, hand), head(g, hand, near=before)
+    np.testing.assert_allclose(told.joints[:, 1:], plain.joints[:, 1:] + before[:, 1:], rtol=1e-5)
+    np.testing.assert_array_equal(told.joints[:, 0], plain.joints[:, 0])
+    one, other = (head(g, hand, near=near).vertices for near in (before, after))
+    difference = np.abs(np.asarray(one - other))[0]
+    assert difference.argmax() in np.flatnonzero(np.asarray(vertex_weights(hand)).argmax(1) == 8)
+
+
+def test_nothing_that_the_maps_are_made_of_learns_from_it():
+    near_head = NearHead(8, rngs=nnx.Rngs(0))
+    near_head.out.kernel[...] = jnp.ones((32, 1))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, 8, 8)), jnp.float32)
+    at = jnp.full((1, 21, 2), 0.4)
+    assert not jax.grad(lambda x: near_head([x], at).sum())(x).any()
+    of_place = jax.grad(lambda at: near_head([x], at).sum())(at)
+    assert not of_place.any()
