@@ -4,7 +4,7 @@ Both are processes of scripts/train.py, read records of made-up hands, and meet 
 The disturbed one is killed (SIGKILL) again and again, at any moment, 15 times in the time that the other
 takes. Once its disk is full, a file system of its own where the right to mount one is there, and once half of
 a shard of its records is gone: then it must end by itself, say what is wrong, and go on once that is mended.
---samples: of each run; the default is about an hour on two cores.
+--samples: of each run. A step of 16 takes 0.8 s of processor time (Xeon): by default each run has 6,250.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ SPACE, ROOM = 1024, 8  # MiB of the disturbed run's disk, and what is left of th
 SHARDS = 8
 
 
-def run(quick, samples=200_000, runs="runs/soak"):
+def run(quick, samples=100_000, runs="runs/soak"):
     """Yield a row for each thing that befell, and one for each run; starts anew."""
     folder = pathlib.Path(runs).absolute()
     straight, disturbed = folder / "straight", folder / "disturbed"
@@ -163,7 +163,7 @@ def _ended(process):
 
 
 def _skipped(workdir):
-    """How many steps were left out, and which is the last."""
+    """How many steps were left out."""
     last = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
     return {"skipped": last["train"]["skipped"]}
 
