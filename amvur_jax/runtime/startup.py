@@ -46,9 +46,9 @@ def compile_small() -> None:
     """Let XLA hold less while it compiles for a CPU, after tune_cpu and before anything touches a device.
 
     jax 0.10 makes a fusion a program of its own, 2,200 of a training step, and holds all until the last is
-    compiled: 3.3 GiB at most, and 2.0 so (the demo's step, Xeon, two cores; it compiles 60 s then, and 70 so).
-    It is for the demo's programs alone: a long chain of sums of shifted arrays takes the older compiler without
-    end.
+    compiled: 3.3 GiB at most, and 2.0 so (the demo's step, Xeon, two cores; it compiles 60 s then, 70 so).
+    It is for the demo's programs alone: a long chain of sums of shifted arrays takes the older compiler
+    without end.
     """
     flag, chosen = "--xla_cpu_use_fusion_emitters", os.environ.get("XLA_FLAGS", "")
     if jax.__version_info__[:2] == (0, 10) and flag not in chosen:
