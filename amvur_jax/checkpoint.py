@@ -1,10 +1,11 @@
-"""Checkpoints: the only place that knows Orbax.
+"""Checkpoints: with checkpoint_stores the only place that knows Orbax.
 
 A run's folder holds checkpoints/STEP/ with the items `model` {"params", "batch_stats"}, `average` (the
 parameters' moving average, where there is one), `training` (optimiser and counters, plain nested
 dictionaries), `place` (in the data, JSON) and `config` (JSON): enough to run the network, and to go on.
 
-A checkpoint is written beside its place and renamed when it is whole, while training goes on.
+A checkpoint is written beside its place and renamed when it is whole, while training goes on. The folder
+may be a URL's (checkpoint_stores).
 """
 
 import contextlib
@@ -20,7 +21,17 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from amvur_jax.checkpoint_stores import (
+    COMMITTED,
+    as_one_file,
+    commits,
+    handlers,
+    located,
+    put,
+    to_save,
+)
 from amvur_jax.errors import UserError
+from amvur_jax.files.places import is_url
 from amvur_jax.files.whole import write_json
 from mano_jax.errors import MALFORMED
 
@@ -39,11 +50,11 @@ def manager(
     """The Orbax manager of a run's `checkpoints` folder, which it makes if it is missing.
 
     Args:
-      run_folder: the run's folder.
+      run_folder: the run's folder, of `located`.
       keep: how many of the newest stay; None for all.
       best: name of a score; the checkpoint with the lowest stays too.
     """
-    folder = pathlib.Path(run_folder).absolute() / "checkpoints"
+    folder = located(run_folder) / "checkpoints"
 
     def negated(scores: dict[str, float]) -> float:
         value = scores[str(best)]
@@ -60,18 +71,9 @@ def manager(
         create=True,
         # what a run that was killed had not finished writing
         cleanup_tmp_directories=True,
+        **commits(folder),
     )
-    return ocp.CheckpointManager(folder, options=options, item_handlers=_handlers())
-
-
-def _handlers() -> dict[str, ocp.CheckpointHandler]:
-    return {
-        "model": ocp.StandardCheckpointHandler(),
-        "average": ocp.StandardCheckpointHandler(),
-        "training": ocp.StandardCheckpointHandler(),
-        "place": ocp.JsonCheckpointHandler(),
-        "config": ocp.JsonCheckpointHandler(),
-    }
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers(folder))
 
 
 class Saver:
@@ -105,14 +107,15 @@ class Saver:
         """
         with self._explained():
             self._checkpoints.wait_until_finished()
+        folder = self._checkpoints.directory
         items = {
-            "model": ocp.args.StandardSave(state["model"]),
-            "training": ocp.args.StandardSave(_training(state)),
+            "model": to_save(folder, state["model"]),
+            "training": to_save(folder, _training(state)),
             "place": ocp.args.JsonSave(place),
             "config": ocp.args.JsonSave(self._config),
         }
         if "average" in state:
-            items["average"] = ocp.args.StandardSave(state["average"])
+            items["average"] = to_save(folder, state["average"])
         self._step = step
         with self._explained():
             self._checkpoints.save(step, args=ocp.args.Composite(**items), metrics=scores)
@@ -140,7 +143,12 @@ class Saver:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:
+            known = isinstance(error, (OSError, ValueError, RuntimeError))
+            if not (
+                known or is_url(self._checkpoints.directory)
+            ):  # each store has errors of its own
+                raise
             good = [s for s in self._checkpoints.all_steps(read=True) if s != self._step]
             last = f"the one of step {max(good)} is intact" if good else "there is none before it"
             reason = " ".join(str(error).split())[:300]
@@ -159,21 +167,23 @@ def _training(state: dict) -> dict:
 def save_model(run_folder: str | pathlib.Path, model: dict, config: Mapping[str, Any]) -> None:
     """Write parameters that no run of ours made, as step 0 of a new run's folder."""
     with manager(run_folder) as checkpoints:
-        items = {"model": ocp.args.StandardSave(model), "config": ocp.args.JsonSave(config)}
+        saved = to_save(checkpoints.directory, model)
+        items = {"model": saved, "config": ocp.args.JsonSave(config)}
         checkpoints.save(0, args=ocp.args.Composite(**items))
         checkpoints.wait_until_finished()
 
 
 def newest(run_folder: str | pathlib.Path) -> int:
     """The step of a run's newest checkpoint, 0 where there is none."""
-    folder = pathlib.Path(run_folder).absolute() / "checkpoints"
-    return max(_steps(folder), default=0)
+    return max(_steps(located(run_folder) / "checkpoints"), default=0)
 
 
 def _steps(folder: pathlib.Path) -> dict[int, pathlib.Path]:
-    """{step: folder} of the steps whose checkpoint is whole: its folder gets its name last."""
-    inside = folder.iterdir() if folder.is_dir() else ()
-    return {int(p.name): p for p in inside if p.name.isdigit() and (p / "model").is_dir()}
+    """{step: folder} of the steps whose checkpoint is whole: its folder gets its name last, or COMMITTED."""
+    inside = [p for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
+    if is_url(folder):
+        return {int(p.name): p for p in inside if (p / COMMITTED).exists()}
+    return {int(p.name): p for p in inside if (p / "model").is_dir()}
 
 
 def find(path: str | pathlib.Path) -> tuple[pathlib.Path, int]:
@@ -185,7 +195,7 @@ def find(path: str | pathlib.Path) -> tuple[pathlib.Path, int]:
       UserError: there is no checkpoint, or none with a score.
     """
     wanted, best, _ = str(path).partition("@best")
-    path = pathlib.Path(wanted).absolute()
+    path = located(wanted)
     if path.name.isdigit() and (path / "model").is_dir():
         return path.parent, int(path.name)
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
@@ -202,8 +212,8 @@ def _best(folder: pathlib.Path, steps: dict[int, pathlib.Path]) -> int:
     """The step with the lowest score that its run was to watch."""
     name = _read_json(folder, max(steps), "config")["train"]["best_metric"]
     scores = {}
-    for step, place in steps.items():
-        if (place / "metrics").is_dir():
+    for step, inside in steps.items():
+        if (inside / "metrics").is_dir():
             value = _read_json(folder, step, "metrics")[name]
             scores[step] = value if math.isfinite(value) else math.inf
     if not scores:
@@ -256,10 +266,12 @@ def open_manager(folder: pathlib.Path, item: str) -> ocp.CheckpointManager:
     """A manager that reads one item alone, so that damage of another is not its business."""
     padded = {len(place.name) for place in _steps(folder).values() if place.name[0] == "0"} - {1}
     options = ocp.CheckpointManagerOptions(
-        read_only=True, step_format_fixed_length=max(padded, default=None)
+        read_only=True,
+        step_format_fixed_length=max(padded, default=None),
+        **commits(folder),
     )
-    handlers = {item: (_handlers() | {"metrics": ocp.JsonCheckpointHandler()})[item]}
-    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+    readers = {item: (handlers(folder) | {"metrics": ocp.JsonCheckpointHandler()})[item]}
+    return ocp.CheckpointManager(folder, options=options, item_handlers=readers)
 
 
 def restore_model(path: str | pathlib.Path, shapes: dict, averaged: bool = False) -> dict:
@@ -393,6 +405,8 @@ def _restore(folder: pathlib.Path, step: int, item: str, shapes: dict) -> dict:
         target = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=s.sharding or device), shapes
         )
+        if as_one_file(folder):  # `stored` are the arrays
+            return jax.tree.map(put, target, stored)
         args = ocp.args.Composite(**{item: ocp.args.StandardRestore(target)})
         return checkpoints.restore(step, args=args)[item]
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.places import place
 from amvur_jax.files.whole import explained, write_whole
 from amvur_jax.scoring import html, plots
 from amvur_jax.training.metrics import METRICS, read_metrics
@@ -55,8 +56,8 @@ def write_report(runs: Sequence[str | Path], output: str | Path | None = None) -
     """
     if not 0 < len(runs) <= len(COLORS):
         raise UserError(f"--run: expected one to {len(COLORS)} folders, not {len(runs)}")
-    text = page([read_run(Path(folder)) for folder in runs])
-    path = Path(output) if output else Path(runs[0]) / REPORT
+    text = page([read_run(place(folder)) for folder in runs])
+    path = place(output) if output else place(runs[0]) / REPORT
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode())
@@ -76,7 +77,7 @@ def read_run(folder: Path) -> Run:
         _steps(config), [_time(launch["time"]) for launch in launches]
     except OSError as error:
         raise UserError(
-            f"{manifest}: cannot be read ({error.strerror}); give the --workdir of train.py"
+            f"{manifest}: cannot be read ({error.strerror or error}); give the --workdir of train.py"
         ) from None
     except MALFORMED as error:
         raise UserError(f"{manifest}: is not what a run wrote ({error!r})") from None

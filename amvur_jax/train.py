@@ -18,6 +18,7 @@ from amvur_jax.data.open import open_evaluation, open_training
 from amvur_jax.data.prefetch import DevicePrefetch
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
+from amvur_jax.files.places import is_url
 from amvur_jax.inference import Predictor
 from amvur_jax.models.functional import COMPILE_QUICKLY, count_parameters
 from amvur_jax.pictures.overview import overview
@@ -40,7 +41,7 @@ def train(
 
     Args:
       config: ml_collections.ConfigDict, see configs/default.py.
-      workdir: the run's folder.
+      workdir: the run's folder, or its URL of gs://, s3://, az:// or hf://.
       dry_run: compile, print what the run would take, and stop; nothing is written.
       profile: a step, from 1, of which a trace is written to workdir/profile; 0: none.
     Returns:
@@ -70,6 +71,11 @@ def train(
         validate = Validator(network, hand, evaluation, config) if config.eval.every else None
         drawn = dataset.datasets[0] if evaluation is None else evaluation
     steps = config.train.steps
+
+    if profile and is_url(workdir):
+        raise UserError(
+            f"--profile: a trace goes to a folder, not to {workdir}; give a local --workdir"
+        )
 
     # ---- mesh
     mesh = devices.make_mesh()

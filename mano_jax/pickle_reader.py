@@ -336,7 +336,7 @@ def read_pickle(path: str | Path, kind: str) -> Any:
     """Read a MANO or HO-3D pickle without running anything that it holds.
 
     Args:
-      path: the file.
+      path: the file; what else has `stat` and `read_bytes` of pathlib's is taken too.
       kind: "mano" or "ho3d_meta": which globals may occur (ALLOWED), anything else is refused.
 
     Returns:
@@ -347,7 +347,7 @@ def read_pickle(path: str | Path, kind: str) -> Any:
       FileFormatError: the file is absent, too large, damaged, or asks for something else; the
         message names the file and the reason.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES[kind]:
@@ -357,5 +357,5 @@ def read_pickle(path: str | Path, kind: str) -> Any:
             )
         data = path.read_bytes()
     except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read: {error.strerror}") from error
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     return read_pickle_bytes(data, kind, path)

@@ -8,13 +8,12 @@ Any field of the config can be set: --config.train.batch_size=8. Started again o
 goes on from the newest checkpoint, on as many devices as there are. SIGTERM saves and ends it.
 """
 
-import pathlib
-
 import jax
 from absl import flags
 from ml_collections import config_flags
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.places import place
 from amvur_jax.runtime import cli, shared_flags
 from amvur_jax.train import train
 from amvur_jax.training.metrics import METRICS
@@ -22,7 +21,7 @@ from amvur_jax.training.metrics import METRICS
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The path of a config, or the name of one in configs/: ho3d_weak."
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, or its URL: gs://, s3://.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Compile, print parameters, FLOPs, memory and a batch's shapes, and stop."
 )
@@ -40,7 +39,7 @@ def main() -> None:
     _keep_compiled()
     _meet_processes()
     train(_CONFIG.value, _WORKDIR.value or "", _DRY_RUN.value, _PROFILE.value)
-    metrics = pathlib.Path(_WORKDIR.value or "") / METRICS
+    metrics = place(_WORKDIR.value or "") / METRICS
     measured = metrics.is_file() and metrics.stat().st_size
     if measured and not _DRY_RUN.value and jax.process_index() == 0:
         from amvur_jax.report import write_report  # matplotlib is not needed to begin

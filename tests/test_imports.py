@@ -17,6 +17,7 @@ ORDER = (
     "models",
     "data",
     "detect",
+    "checkpoint_stores",
     "checkpoint",
     "weights",
     "predictions",
@@ -140,7 +141,7 @@ def test_no_archive_is_unpacked():
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("orbax", {"amvur_jax/checkpoint.py"}),
+        ("orbax", {"amvur_jax/checkpoint.py", "amvur_jax/checkpoint_stores.py"}),
         ("torch", {"amvur_jax/published/convert.py", "benchmarks/torch_network.py"}),
         # written for synthetic sets, read by nobody but the reader that runs no code
         (

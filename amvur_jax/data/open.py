@@ -15,6 +15,7 @@ from amvur_jax.data.readers.records import SUMMARY, UNFINISHED, Records, read_su
 from amvur_jax.data.synthetic import stream
 from amvur_jax.data.views import LABELS, Limited, Masked
 from amvur_jax.errors import UserError
+from amvur_jax.files.places import place, reached
 from mano_jax import HandModel
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def open_dataset(
     """Open a split of the data set in a folder.
 
     Args:
-      root: the folder of an official HO-3D v2 or v3 or FreiHAND, or one that build_dataset.py made; one of
-        photographs with hands.csv or hands.json (amvur_jax.data.readers.photos); or "stream": made-up hands
-        without end.
+      root: the folder, or its URL, of an official HO-3D v2 or v3 or FreiHAND, or one that build_dataset.py
+        made; one of photographs with hands.csv or hands.json (amvur_jax.data.readers.photos); or "stream":
+        made-up hands without end.
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel that the labels are for; None = the embedded one.
       seed: of the stream.
@@ -51,7 +52,7 @@ def open_dataset(
         raise UserError(f"split={split!r}: a data set has the splits train and evaluation")
     if str(root) == stream.ROOT:
         return stream.Stream(split, hand, seed)
-    root = Path(root)
+    root = reached(root)
     if _has_photos(root):
         return Photos(root, split, hand)
     if (root / SUMMARY).is_file():
@@ -68,12 +69,13 @@ def splits_of(root: str | Path) -> list[str]:
     """The splits that a folder of a data set has; both where there is none, for the error."""
     if str(root) == stream.ROOT:
         return list(SPLITS)
-    if _has_photos(Path(root)):
-        return splits_in(Path(root))
-    if (Path(root) / SUMMARY).is_file():
-        return list(read_summary(Path(root))["splits"])
+    folder = reached(root)
+    if _has_photos(folder):
+        return splits_in(folder)
+    if (folder / SUMMARY).is_file():
+        return list(read_summary(folder)["splits"])
     readers = {layout.reader for layout in LAYOUTS.values()}
-    here = [s for s in SPLITS if any(r.mark(Path(root), s).is_file() for r in readers)]
+    here = [s for s in SPLITS if any(r.mark(folder, s).is_file() for r in readers)]
     return here or list(SPLITS)
 
 
@@ -103,7 +105,7 @@ def open_training(
     entries = [_entry(entry) for entry in settings.mix] or [(settings.root, 1.0, "all")]
     opened = [open_dataset(root, "train", hand, seed, masks) for root, _, _ in entries]
     if masks and settings.masks:
-        opened = _masked(opened, Path(settings.masks))
+        opened = _masked(opened, place(settings.masks))
     datasets = []
     for dataset, (_, _, labels) in zip(opened, entries):
         datasets.append(dataset if labels == "all" else Limited(dataset, labels))

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.places import place
 
 # OpenCV decodes what it can of a cut file and fills the rest with grey: look for the end mark.
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -31,11 +32,10 @@ def read_image(path: str | Path) -> np.ndarray:
       UserError: the file is missing, truncated, no picture or a HEIC.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = place(path).read_bytes()
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); copy the file again"
+            f"{path}: cannot be read ({error.strerror or error}); copy the file again"
         ) from error
     return decode_image(data, path)
 

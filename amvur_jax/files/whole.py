@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.places import is_url, place
 
 
 @contextlib.contextmanager
@@ -18,7 +20,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     """A binary file to write, which takes the place of `path` when the block ends without an exception.
 
     Args:
-      path: pathlib.Path; what is there already stays until then.
+      path: pathlib.Path, or a URL's of amvur_jax.files.places; what is there already stays until then.
 
     Yields:
       the open file, beside `path`.
@@ -26,6 +28,13 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
       OSError: it cannot be written; nothing is left of it.
     """
+    if is_url(
+        path
+    ):  # a store shows an object when it is whole: it is sent at the end, in one piece
+        whole = io.BytesIO()
+        yield whole
+        path.write_bytes(whole.getvalue())
+        return
     partial = path.with_name(path.name + ".part")
     try:
         with open(partial, "wb") as file:
@@ -43,11 +52,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def append_whole(path: Path, data: bytes) -> None:
-    """Append bytes to a file: all of them or, where that fails, none.
+    """Append bytes to a file: all of them or, where that fails, none. Behind a URL it is written anew.
 
     Raises:
       OSError: they cannot be written.
     """
+    if is_url(path):
+        write_whole(path, (path.read_bytes() if path.exists() else b"") + data)
+        return
     with open(path, "ab", buffering=0) as file:
         before = file.seek(0, os.SEEK_END)
         left = memoryview(data)
@@ -113,7 +125,7 @@ def save_picture(path: str | Path, pixels: np.ndarray, quality: int = 88) -> Non
     Raises:
       UserError: it cannot be encoded or written.
     """
-    path = Path(path)
+    path = place(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_picture(path, pixels, quality)

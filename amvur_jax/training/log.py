@@ -13,6 +13,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from amvur_jax.errors import UserError
+from amvur_jax.files.places import is_url, place
 from amvur_jax.files.whole import explained, write_json
 from amvur_jax.training.metrics import METRICS, add, begin
 
@@ -34,7 +35,7 @@ class Journal:
     """Takes each step's metrics while they are still being computed, and reads them when they are there.
 
     Args:
-      workdir: the run's folder.
+      workdir: the run's folder, or its URL.
       settings: config.train.
       start: the step that the run goes on from.
       names: function of a batch's {"index", "source"} to its frames' names.
@@ -49,18 +50,23 @@ class Journal:
         names: Callable[[Mapping[str, np.ndarray]], list[str]],
         writes: bool = True,
     ) -> None:
-        self._folder, self._settings, self._names = pathlib.Path(workdir), settings, names
+        self._folder, self._settings, self._names = place(workdir), settings, names
         # Without a bound on its queue: its thread ends on a full disk, and nobody shall wait for it.
         folder = str(self._folder / "tensorboard")
         # What a run that was killed had written of later steps is no part of the curves.
         purge = start + 1 if start else None
-        self._writer = None
+        self._writes, self._writer = writes, None
         if writes:
             with explained(self._folder / METRICS):
                 begin(self._folder / METRICS, start)
-            self._writer = SummaryWriter(
-                folder, purge_step=purge, max_queue=0, filename_suffix=f".{start}"
-            )
+            if is_url(workdir):
+                print(
+                    f"{workdir}: TensorBoard's events go to folders alone; metrics.jsonl is there"
+                )
+            else:
+                self._writer = SummaryWriter(
+                    folder, purge_step=purge, max_queue=0, filename_suffix=f".{start}"
+                )
         self._bar = tqdm(
             total=settings.steps,
             initial=start,
@@ -149,11 +155,12 @@ class Journal:
 
     def scalars(self, step: int, **groups: Mapping[str, float]) -> None:
         """Write group={name: number} to TensorBoard, and as one line of metrics.jsonl."""
-        if not self._writer:
+        if not self._writes:
             return
-        for group, values in groups.items():
-            for name, value in values.items():
-                self._writer.add_scalar(f"{group}/{name}", value, step)
+        if self._writer:
+            for group, values in groups.items():
+                for name, value in values.items():
+                    self._writer.add_scalar(f"{group}/{name}", value, step)
         with contextlib.suppress(OSError):  # a full disk: the checkpoint's error says it better
             add(self._folder / METRICS, step, **groups)
 
@@ -184,7 +191,7 @@ class Journal:
             "frames": names,
             "index": np.asarray(frames["index"]).tolist(),
         }
-        if self._writer:
+        if self._writes:
             folder.mkdir(exist_ok=True)
             write_json(path, record)
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from amvur_jax.files.places import place
 from amvur_jax.files.whole import write_json
 from mano_jax.errors import MALFORMED
 
@@ -57,7 +58,7 @@ def write_manifest(workdir: str | pathlib.Path, config: Mapping[str, Any], step:
     Raises:
       UserError: the folder cannot be written to.
     """
-    path = pathlib.Path(workdir) / "manifest.json"
+    path = place(workdir) / "manifest.json"
     try:
         launches = json.loads(path.read_text())["launches"] if step and path.exists() else []
     except (OSError, *MALFORMED):

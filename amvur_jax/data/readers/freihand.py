@@ -19,6 +19,7 @@ from amvur_jax.data.readers.kinematics import LARGEST_LABEL, KinematicChain, is_
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image, read_mask
 from amvur_jax.files.json_arrays import JsonArrays
+from amvur_jax.files.places import place
 from mano_jax import HandModel, load_hand
 
 VARIANTS = ("gs", "hom", "sample", "auto")  # green screen, then three ways of new backgrounds
@@ -60,7 +61,7 @@ class FreiHAND(Holder):
         hand: HandModel | None = None,
         masks: bool = False,
     ) -> None:
-        self.root, self.split = Path(root), split
+        self.root, self.split = place(root), split
         self._images = self.root / FOLDERS[split] / "rgb"
         # The ignores: what is needed is never None.
         self._K: np.ndarray = self._file("K", (3, 3), needed=True)  # type: ignore[assignment]
@@ -166,7 +167,7 @@ class FreiHAND(Holder):
                     f"{path}: not found, so {self.root} is no complete FreiHAND; {_REMEDY}"
                 )
             return None
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             reader = JsonArrays(file, path)
             # One frame's NaN is that frame's fault; the ground truth must be whole.
             samples = reader.samples(shape, finite=self.split == "evaluation")

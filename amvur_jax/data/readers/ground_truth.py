@@ -13,6 +13,7 @@ import numpy as np
 
 from amvur_jax.errors import UserError
 from amvur_jax.files.json_arrays import JsonArrays
+from amvur_jax.files.places import place
 
 JOINTS_FILE, VERTICES_FILE = "evaluation_xyz.json", "evaluation_verts.json"
 JOINTS, VERTICES = (21, 3), (778, 3)
@@ -30,7 +31,7 @@ class Holder:
 
 def has_ground_truth(root: str | Path) -> bool:
     """Whether both files are in the folder."""
-    return all((Path(root) / name).is_file() for name in (JOINTS_FILE, VERTICES_FILE))
+    return all((place(root) / name).is_file() for name in (JOINTS_FILE, VERTICES_FILE))
 
 
 def joints(root: str | Path) -> np.ndarray:
@@ -58,20 +59,20 @@ def vertices(root: str | Path) -> Generator[np.ndarray, None, None]:
 
 @contextlib.contextmanager
 def _open(root: str | Path, name: str) -> Iterator[JsonArrays]:
-    path = Path(root) / name
+    path = place(root) / name
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             yield JsonArrays(file, path)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); the ground truth is {JOINTS_FILE} and "
+            f"{path}: cannot be read ({error.strerror or error}); the ground truth is {JOINTS_FILE} and "
             f"{VERTICES_FILE} of the data set's release, in one folder"
         ) from error
 
 
 def sample_names(root: str | Path) -> list[str] | None:
     """The samples' names, such as "SM1/0000", from evaluation.txt; None where there is no such file."""
-    path = Path(root) / "evaluation.txt"
+    path = place(root) / "evaluation.txt"
     if not path.is_file():
         return None
     try:

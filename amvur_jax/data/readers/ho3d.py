@@ -28,6 +28,7 @@ from amvur_jax.data.readers.kinematics import (
 )
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
+from amvur_jax.files.places import place
 from mano_jax import FileFormatError, HandModel, load_hand
 from mano_jax.errors import MALFORMED
 from mano_jax.pickle_reader import read_pickle
@@ -73,7 +74,7 @@ class HO3D(ground_truth.Holder):
     ) -> None:
         if split not in _SPLITS:
             raise UserError(f"split={split!r}: HO-3D has the splits train and evaluation")
-        self.root = Path(root)
+        self.root = place(root)
         self.split = split
         self.names = _read_names(self.root, split)
         self.layout = _layout(self.root / split, self.names[0])

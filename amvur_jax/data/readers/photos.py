@@ -22,6 +22,7 @@ from amvur_jax.data.frame import Frame
 from amvur_jax.data.readers.hands_csv import HANDS, SPLITS, LabelledHand, read_hands, stays_inside
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import read_image
+from amvur_jax.files.places import place
 from mano_jax import HandModel
 from mano_jax.errors import MALFORMED
 
@@ -52,7 +53,7 @@ class Photos:
     def __init__(
         self, root: str | Path, split: str = "train", hand: HandModel | None = None
     ) -> None:
-        self.root, self.split = Path(root), split
+        self.root, self.split = place(root), split
         self.hands: list[LabelledHand] | None = None
         if (self.root / HANDS).is_file():
             self.hands = _kept(self.root, split)
@@ -170,7 +171,7 @@ def _listed(root: Path, split: str) -> list[dict[str, Any]]:
     try:
         entries = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path}: is no JSON: {error}") from error
     if not isinstance(entries, list) or not entries:

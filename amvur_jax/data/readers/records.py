@@ -12,6 +12,7 @@ import functools
 import json
 import logging
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from amvur_jax.data.augment import Augmentation
@@ -28,6 +30,7 @@ from amvur_jax.data.readers.ho3d import moments_of
 from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.files.image import decode_image
+from amvur_jax.files.places import is_url, place
 from mano_jax import HandModel, load_hand
 from mano_jax.errors import MALFORMED
 
@@ -169,7 +172,8 @@ class Records(Holder):
     """The frames of one split of a built data set, read on demand.
 
     Args:
-      root: the folder that build_dataset.py wrote.
+      root: the folder that build_dataset.py wrote, or its URL: shards of gs:// are read in place, those of
+        other stores are held in memory by each process that reads.
       split: "train" or "evaluation".
       hand: the mano_jax.HandModel that the set must have been built with; None = the embedded one.
       masks: frames of the training split are to have `visible`.
@@ -185,7 +189,7 @@ class Records(Holder):
         hand: HandModel | None = None,
         masks: bool = False,
     ) -> None:
-        self.root, self.split = Path(root), split
+        self.root, self.split = place(root), split
         summary = read_summary(self.root)
         self.layout = summary["layout"]
         self.reach = None if summary["lossless"] else Augmentation(**summary["reach"])
@@ -250,7 +254,8 @@ class Records(Holder):
         paths = [self.root / f"{self.split}_{kind}.npy" for kind in ("joints", "vertices")]
         if not all(path.is_file() for path in paths):
             return None
-        return tuple(np.load(path, allow_pickle=False) for path in paths)
+        joints, vertices = map(_load, paths)
+        return joints, vertices
 
     endless = False
 
@@ -326,9 +331,56 @@ def _builder(root: Path) -> tfds.core.DatasetBuilder:
     return tfds.builder_from_directory(root)
 
 
+def _load(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return np.load(file, allow_pickle=False)
+
+
 def _open(root: Path, split: str) -> Sequence[Mapping[str, Any]]:
+    if is_url(root):
+        return _Shards(root, split)
     builder = _builder(root)
     pictures = [name for name in ("image", "visible") if name in builder.info.features]
     return builder.as_data_source(
         split, decoders=dict.fromkeys(pictures, tfds.decode.SkipDecoding())
     )
+
+
+class _Shards(Sequence[Mapping[str, Any]]):
+    """The records of a split behind a URL, of a set of ours, decoded as TFDS does but for the pictures."""
+
+    def __init__(self, root: Path, split: str) -> None:
+        self._held: list[int] = []
+        summary = read_summary(root)
+        self._features = features(summary.get("masks", False))
+        pictures = [name for name in ("image", "visible") if name in self._features]
+        self._decoders = dict.fromkeys(pictures, tfds.decode.SkipDecoding())
+        shards = [
+            root / name for name in sorted(summary["files"]) if f"-{split}.array_record-" in name
+        ]
+        in_place = str(root).startswith("gs://")  # the one store that array_record opens itself
+        self._source = ArrayRecordDataSource(
+            [str(shard) if in_place else self._hold(shard) for shard in shards]
+        )
+
+    def _hold(self, shard: Path) -> str:
+        """The name of a file in memory with what the shard has."""
+        if not hasattr(os, "memfd_create"):
+            raise UserError(
+                f"{shard}: records of this kind of URL are read on Linux only; use gs://"
+            )
+        handle = os.memfd_create(shard.name)
+        self._held.append(handle)
+        with open(handle, "wb", closefd=False) as file:
+            file.write(shard.read_bytes())
+        return f"/proc/self/fd/{handle}"
+
+    def __del__(self) -> None:
+        for handle in self._held:
+            os.close(handle)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, i: int) -> Mapping[str, Any]:  # type: ignore[override]
+        return self._features.deserialize_example_np(self._source[i], decoders=self._decoders)
