@@ -6,7 +6,7 @@ import numpy as np
 
 from render.fragments import Fragments
 
-_LEAST = 1e-10
+LEAST = 1e-10
 
 
 def coverage(fragments: Fragments, sigma: float) -> jax.Array:
@@ -64,9 +64,9 @@ def softmax_blend(
     nearness = jnp.where(fragments.mask, (zfar - fragments.zbuf) / (zfar - znear), 0.0)
     # It scales all weights alike: the result does not depend on it.
     nearest = jnp.max(jax.lax.stop_gradient(nearness), axis=-1, keepdims=True)
-    nearest = jnp.maximum(nearest, _LEAST)
+    nearest = jnp.maximum(nearest, LEAST)
     weights = coverage(fragments, sigma) * jnp.exp((nearness - nearest) / gamma)
-    of_background = jnp.maximum(jnp.exp((_LEAST - nearest) / gamma), _LEAST)
+    of_background = jnp.maximum(jnp.exp((LEAST - nearest) / gamma), LEAST)
     total = jnp.sum(weights, axis=-1, keepdims=True) + of_background
     blended = jnp.einsum("...k,...kc->...c", weights, colors, precision=jax.lax.Precision.HIGHEST)
     return (blended + of_background * background) / total

@@ -17,15 +17,16 @@ import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
 
+from render.apart import apart
 from render.counts import check_count
 
 GROUP = 16  # neighbours in memory; most of a silhouette's groups are full
-CHUNK = 128  # groups; a chunk's arrays stay in the processor's cache
+CHUNK = 512  # groups; a chunk's arrays stay in the processor's cache, two cores share them
 # (values, x, y, image_values) -> channels, as of `map_covered`.
 PixelFunction = Callable[
     [list[jax.Array], jax.Array, jax.Array, list[jax.Array]], Sequence[jax.Array]
 ]
-_IN_BOUNDS = "promise_in_bounds"
+IN_BOUNDS = "promise_in_bounds"
 
 
 def map_covered(
@@ -63,7 +64,7 @@ def map_covered(
       the outputs, each (N, H, W, P, its channels); together they have the function's channels.
     """
     _, height, width, slots = pix_to_face.shape
-    shape = _Shape(rows.shape[0], (height, width, slots), *rows.shape[1:])
+    shape = Shape(rows.shape[0], (height, width, slots), *rows.shape[1:])
     if not shape.images:
         return [jnp.zeros((*pix_to_face.shape, len(value)), rows.dtype) for value in empty]
     shape.check()
@@ -85,7 +86,7 @@ def map_covered(
 def _map_covered(
     function: PixelFunction,
     empty: tuple[tuple[float, ...], ...],
-    shape: "_Shape",
+    shape: "Shape",
     spare: tuple[float, ...],
     *inputs: Any,
 ) -> list[jax.Array]:
@@ -95,7 +96,7 @@ def _map_covered(
 def _forward(
     function: PixelFunction,
     empty: tuple[tuple[float, ...], ...],
-    shape: "_Shape",
+    shape: "Shape",
     spare: tuple[float, ...],
     pix_to_face: jax.Array,
     rows: jax.Array,
@@ -111,9 +112,11 @@ def _forward(
 
     def chunk(i: jax.Array, outputs: list[list[jax.Array]]) -> list[list[jax.Array]]:
         index, image, face = shape.chunk(cover, i)
-        x, y = _take(centres, index) if centres else shape.centres(index, image, table.dtype)
-        values, _ = shape.values(table, face, x, y, basis and _take(basis, index))
-        channels = iter(function(values, x, y, [v[:, None] for v in _take(image_values, image)]))
+        x, y = take(centres, index) if centres else shape.centres(index, image, table.dtype)
+        seen = table.at[face].get(mode=IN_BOUNDS)
+        m = shape.factors(seen, x, y, basis and take(basis, index))
+        values = shape.values(seen, m, basis is None)
+        channels = iter(function(values, x, y, [v[:, None] for v in take(image_values, image)]))
         drawn = face < table.shape[0] - 1
         for output, nothing in zip(outputs, empty):
             for k, value in enumerate(nothing):
@@ -121,10 +124,7 @@ def _forward(
                 output[0] = output[0].at[index, :, k].set(shown, mode="drop")
         return outputs
 
-    outputs = [
-        [jnp.broadcast_to(jnp.array(value, table.dtype), (shape.groups, GROUP, len(value)))]
-        for value in empty
-    ]
+    outputs = [[cover.filled((shape.groups, GROUP), value, table.dtype)] for value in empty]
     outputs = lax.fori_loop(0, cover.chunks, chunk, outputs)
     images = [shape.to_image(output) for (output,) in outputs]
     return images, (cover, table, origins, basis, centres, image_values)
@@ -133,7 +133,7 @@ def _forward(
 def _backward(
     function: PixelFunction,
     empty: tuple[tuple[float, ...], ...],
-    shape: "_Shape",
+    shape: "Shape",
     spare: tuple[float, ...],
     residual: tuple[Any, ...],
     cotangents: list[jax.Array],
@@ -141,78 +141,48 @@ def _backward(
     cover, table, origins, basis, centres, image_values = residual
     cotangents = [shape.to_groups(cotangent) for cotangent in cotangents]
 
-    # Three chunks are on their way at a time: one sees its faces, one has its values' gradients
-    # computed, one has them added to its faces. The loop carries what the next stage needs, or
-    # XLA's CPU backend would compute it anew for each of its readers.
-    def see(i: jax.Array) -> dict[str, Any]:
+    def step(i: jax.Array, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        to_rows, to_basis, to_images = state
         index, image, face = shape.chunk(cover, i)
-        x, y = _take(centres, index) if centres else shape.centres(index, image, table.dtype)
-        values, m = shape.values(table, face, x, y, basis and _take(basis, index))
-        return {
-            "index": index,
-            "image": image,
-            "face": face,
-            "x": x,
-            "y": y,
-            "m": m,
-            "values": values,
-        }
+        x, y = take(centres, index) if centres else shape.centres(index, image, table.dtype)
+        seen = apart(i, lambda face: table.at[face].get(mode=IN_BOUNDS), face)
+        m = shape.factors(seen, x, y, basis and take(basis, index))
+        values = apart(i, lambda m: shape.values(seen, m, basis is None), m)
 
-    def pull(
-        seen: dict[str, Any], to_images: list[jax.Array]
-    ) -> tuple[dict[str, Any], list[jax.Array]]:
-        drawn = seen["face"] < table.shape[0] - 1
-        given = [
-            jnp.where(drawn, cotangent.at[seen["index"], :, k].get(mode="clip"), 0.0)
-            for cotangent in cotangents
-            for k in range(cotangent.shape[-1])
-        ]
-        of_image = [v[:, None] for v in _take(image_values, seen["image"])]
-        _, pullback = jax.vjp(
-            lambda v, w: function(v, seen["x"], seen["y"], w), seen["values"], of_image
-        )
-        gradients, of_image = pullback(given)
+        def pull(values: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array]]:
+            drawn = face < table.shape[0] - 1
+            given = [
+                jnp.where(drawn, cotangent.at[index, :, k].get(mode="clip"), 0.0)
+                for cotangent in cotangents
+                for k in range(cotangent.shape[-1])
+            ]
+            of_image = [v[:, None] for v in take(image_values, image)]
+            _, pullback = jax.vjp(lambda v, w: function(v, x, y, w), values, of_image)
+            gradients, of_image = pullback(given)
+            return gradients, [jnp.sum(g, axis=1) for g in of_image]
+
+        gradients, of_image = apart(i, pull, values)
         to_images = [
-            total.at[seen["image"]].add(jnp.sum(g, axis=1), mode=_IN_BOUNDS)
-            for total, g in zip(to_images, of_image)
+            total.at[image].add(g, mode=IN_BOUNDS) for total, g in zip(to_images, of_image)
         ]
-        return {k: seen[k] for k in ("index", "face", "m")} | {"gradients": gradients}, to_images
-
-    def add(
-        pulled: dict[str, Any], to_rows: jax.Array, to_basis: list[jax.Array] | None
-    ) -> tuple[jax.Array, list[jax.Array] | None]:
-        face, m, gradients = pulled["face"], pulled["m"], pulled["gradients"]
         if to_basis is not None:
-            seen = table.at[face].get(mode=_IN_BOUNDS)
             to_basis = [
-                total.at[pulled["index"]].set(
+                total.at[index].set(
                     sum(g * seen[..., 2 + k * shape.count + j] for j, g in enumerate(gradients)),
                     mode="drop",
                 )
                 for k, total in enumerate(to_basis)
             ]
         g = jnp.stack(gradients).reshape(shape.count, -1).T
-        m = jnp.stack([jnp.broadcast_to(part, face.shape) for part in m]).reshape(shape.terms, -1).T
-        outer = m[:, :, None] * g[:, None, :]
-        return to_rows.at[face.reshape(-1)].add(outer, mode=_IN_BOUNDS), to_basis
-
-    def step(i: jax.Array, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        seen, pulled, to_rows, to_basis, to_images = state
-        to_rows, to_basis = add(pulled, to_rows, to_basis)
-        pulled, to_images = pull(seen, to_images)
-        return see(i), pulled, to_rows, to_basis, to_images
+        of_rows = jnp.stack([jnp.broadcast_to(part, face.shape) for part in m])
+        outer = of_rows.reshape(shape.terms, -1).T[:, :, None] * g[:, None, :]
+        to_rows = to_rows.at[face.reshape(-1)].add(outer, mode=IN_BOUNDS)
+        return to_rows, to_basis, to_images
 
     zeros = functools.partial(jax.tree.map, lambda a: jnp.zeros(a.shape, a.dtype))
-    to_images = zeros(image_values)
-    start = see(cover.chunks + 2)  # a chunk of nobody
-    state = (
-        start,
-        pull(start, to_images)[0],
-        jnp.zeros((table.shape[0], shape.terms, shape.count), table.dtype),
-        basis and zeros(basis),
-        to_images,
-    )
-    *_, to_rows, to_basis, to_images = lax.fori_loop(0, cover.chunks + 2, step, state)
+    to_rows = jnp.zeros((table.shape[0], shape.terms, shape.count), table.dtype)
+    state = to_rows, basis and zeros(basis), zeros(image_values)
+    to_rows, to_basis, to_images = lax.fori_loop(0, cover.chunks, step, state)
     to_basis = basis and [shape.to_image(b) for b in to_basis]
     to_rows = to_rows[:-1].reshape(shape.images, shape.num_faces, shape.terms, shape.count)
     to_origins = None if origins is None else jnp.zeros_like(origins)
@@ -222,22 +192,29 @@ def _backward(
 _map_covered.defvjp(_forward, _backward)
 
 
-def _take(arrays: Sequence[jax.Array], index: jax.Array) -> list[jax.Array]:
+def take(arrays: Sequence[jax.Array], index: jax.Array) -> list[jax.Array]:
     return [a.at[index].get(mode="clip") for a in arrays]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class _Cover:
+class Cover:
     """The faces of all groups, the list of the groups that show one, and its length in chunks."""
 
     face: jax.Array  # (groups, GROUP), in the table of all images
     list: jax.Array
     chunks: jax.Array
 
+    def filled(
+        self, shape: tuple[int, ...], channels: Sequence[float], dtype: DTypeLike
+    ) -> jax.Array:
+        """An image (*shape, C) of these channels, made after the cover, whose memory it can take then."""
+        values = jnp.where(self.chunks >= 0, jnp.array(channels, dtype), 0)
+        return jnp.broadcast_to(values, (*shape, len(channels)))
+
 
 @dataclasses.dataclass(frozen=True)
-class _Shape:
+class Shape:
     """How the pixels of N images (H, W, P) form groups (number `groups` is nobody's), and the rows."""
 
     images: int
@@ -245,10 +222,11 @@ class _Shape:
     num_faces: int
     terms: int
     count: int
+    group: int = GROUP
 
     @property
     def per_image(self) -> int:
-        return -(-math.prod(self.sides) // GROUP)
+        return -(-math.prod(self.sides) // self.group)
 
     @property
     def groups(self) -> int:
@@ -261,8 +239,10 @@ class _Shape:
 
     def check(self) -> None:
         """ValueError if an int32 can't number an image's pixels and slots, or all groups."""
-        check_count((self.per_image + 1) * GROUP, "places for a face (pixels x slots) of an image")
-        check_count(self.room, f"groups of {GROUP} places for a face")
+        check_count(
+            (self.per_image + 1) * self.group, "places for a face (pixels x slots) of an image"
+        )
+        check_count(self.room, f"groups of {self.group} places for a face")
 
     def table(
         self, rows: jax.Array, origins: jax.Array | None, spare: tuple[float, ...]
@@ -278,7 +258,7 @@ class _Shape:
         nobody[0, -self.count :] = spare
         return jnp.concatenate([table, nobody.astype(rows.dtype)])
 
-    def cover(self, pix_to_face: jax.Array) -> _Cover:
+    def cover(self, pix_to_face: jax.Array) -> Cover:
         first = jnp.arange(self.images, dtype=jnp.int32)[:, None, None, None] * self.num_faces
         nothing = self.images * self.num_faces
         face = jnp.where(pix_to_face >= 0, pix_to_face + first, nothing).astype(jnp.int32)
@@ -290,42 +270,41 @@ class _Shape:
         listed = listed.at[jnp.where(shown, place - 1, self.room)].set(
             jnp.arange(self.groups, dtype=jnp.int32), mode="drop"
         )
-        return _Cover(face, listed, (place[-1] + CHUNK - 1) // CHUNK)
+        return Cover(face, listed, (place[-1] + CHUNK - 1) // CHUNK)
 
-    def chunk(self, cover: _Cover, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Groups (G,), their images (G,) and faces (G, GROUP)."""
+    def chunk(self, cover: Cover, i: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Groups (G,), their images (G,) and faces (G, group)."""
         index = lax.dynamic_slice(cover.list, (i * CHUNK,), (CHUNK,))
         image = jnp.minimum(index // self.per_image, self.images - 1)
         nothing = self.images * self.num_faces
         return index, image, cover.face.at[index].get(mode="fill", fill_value=nothing)
 
-    def values(
-        self,
-        table: jax.Array,
-        face: jax.Array,
-        x: jax.Array,
-        y: jax.Array,
-        basis: list[jax.Array] | None,
-    ) -> tuple[list[jax.Array], list[jax.Array]]:
-        """The values of pixels (G, GROUP), and what the rows were multiplied by."""
-        seen = table.at[face].get(mode=_IN_BOUNDS)
-        column = [seen[..., k] for k in range(table.shape[1])]
+    def factors(
+        self, seen: jax.Array, x: jax.Array, y: jax.Array, basis: list[jax.Array] | None
+    ) -> list[jax.Array]:
+        """What the rows that pixels (G, group) see are multiplied by."""
         if self.terms == 1:
-            return column[2:], [jnp.ones_like(x)]
-        m = [x - column[0], y - column[1]] if basis is None else basis
+            return [jnp.ones_like(x)]
+        return [x - seen[..., 0], y - seen[..., 1], jnp.ones_like(x)] if basis is None else basis
+
+    def values(self, seen: jax.Array, m: list[jax.Array], affine: bool) -> list[jax.Array]:
+        """The values of pixels (G, group), of what they see of the table; affine: the last factor is 1."""
+        column = [seen[..., k] for k in range(2, seen.shape[-1])]
+        if self.terms == 1:
+            return column
         values = []
-        for k in range(2, 2 + self.count):
+        for k in range(self.count):
             last = column[k + 2 * self.count]
-            last = last if basis is None else last * m[2]
+            last = last if affine else last * m[2]
             values.append(column[k] * m[0] + column[k + self.count] * m[1] + last)
-        return values, m if basis is not None else [*m, jnp.ones_like(x)]
+        return values
 
     def centres(
         self, index: jax.Array, image: jax.Array, dtype: DTypeLike
     ) -> tuple[jax.Array, jax.Array]:
-        """x and y of the pixels of groups, (G, GROUP) px."""
-        start = (index - image * self.per_image) * GROUP
-        pixel = start[:, None] + jnp.arange(GROUP, dtype=jnp.int32)
+        """x and y of the pixels of groups, (G, group) px."""
+        start = (index - image * self.per_image) * self.group
+        pixel = start[:, None] + jnp.arange(self.group, dtype=jnp.int32)
         _, width, slots = self.sides
         if slots > 1:
             pixel = pixel // slots
@@ -333,18 +312,18 @@ class _Shape:
         return (pixel - y * width).astype(dtype) + 0.5, y.astype(dtype) + 0.5
 
     def to_groups(self, values: jax.Array, fill: int = 0) -> jax.Array:
-        """(N, H, W, P[, C]) as (groups, GROUP[, C])."""
+        """(N, H, W, P[, C]) as (groups, group[, C])."""
         channels = values.shape[4:]
         flat = values.reshape(self.images, -1, *channels)
-        room = self.per_image * GROUP - flat.shape[1]
+        room = self.per_image * self.group - flat.shape[1]
         if room:
             flat = jnp.pad(
                 flat, [(0, 0), (0, room)] + [(0, 0)] * len(channels), constant_values=fill
             )
-        return flat.reshape(-1, GROUP, *channels)
+        return flat.reshape(-1, self.group, *channels)
 
     def to_image(self, groups: jax.Array) -> jax.Array:
-        """(groups, GROUP[, C]) as (N, H, W, P[, C])."""
+        """(groups, group[, C]) as (N, H, W, P[, C])."""
         channels = groups.shape[2:]
         flat = groups.reshape(self.images, -1, *channels)[:, : math.prod(self.sides)]
         return flat.reshape(self.images, *self.sides, *channels)

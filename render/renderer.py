@@ -5,11 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from render.blend import alpha, blur_radius, softmax_blend
+from render.blend import blur_radius
 from render.fragments import Fragments
+from render.layers import blend_layers
 from render.rasterize import rasterize
-from render.shade import PointLight, interpolate, shade, shade_faces, vertex_normals
-from render.soft import SoftOptions, rasterize_soft
+from render.shade import PointLight, interpolate, shade_faces, vertex_normals
+from render.soft import SoftOptions, select_soft_faces, soft_fragments
+from render.triangles import screen_corners
 
 DEFAULT_LIGHT = PointLight()
 
@@ -105,10 +107,27 @@ def render_soft(
       ValueError: as of `rasterize_soft`.
     """
     options = SoftOptions(blur_radius=blur_radius(sigma))
-    fragments = rasterize_soft(vertices_cam, faces, K, image_size, faces_per_pixel, options)
-    shaded = shade(fragments, vertices_cam, faces, colors, light)
-    image = softmax_blend(shaded, fragments, sigma, gamma, background, znear, zfar)
-    return image, alpha(fragments, sigma), fragments
+    corners, batch = screen_corners(vertices_cam, faces, K)
+    pix_to_face = select_soft_faces(
+        jax.lax.stop_gradient(corners), image_size, faces_per_pixel, options
+    )
+    image, behind, alpha = blend_layers(
+        pix_to_face,
+        corners,
+        vertices_cam,
+        faces,
+        colors,
+        light,
+        options,
+        sigma,
+        gamma,
+        znear,
+        zfar,
+    )
+    # what nobody asks for is not computed
+    fragments = soft_fragments(pix_to_face, corners, options)
+    fragments = jax.tree.map(lambda a: a.reshape(batch + a.shape[1:]), fragments)
+    return image + behind[..., None] * background, alpha, fragments
 
 
 @functools.partial(jax.jit, static_argnames="image_size")

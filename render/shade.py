@@ -107,7 +107,7 @@ def shade(
         fragments,
         faces,
         [colors, normals, vertices_cam],
-        _of_images(light, batch, colors.dtype),
+        light_numbers(light, batch, colors.dtype),
     )
 
 
@@ -142,10 +142,10 @@ def shade_faces(
     if light is not None:
         attributes.append(vertex_normals(vertices_cam, faces))
         inverse = jnp.broadcast_to(pixel_rays(K), (*batch, 2, 3)).reshape(-1, 6)
-        of_images = [inverse[:, k] for k in range(6)] + _of_images(light, batch, colors.dtype)
+        of_images = [inverse[:, k] for k in range(6)] + light_numbers(light, batch, colors.dtype)
     # By perspective, what is affine on the screen is 1/z and attribute/z.
     near = nearness(vertices_cam[..., 2:])
-    rows = _corner_values([near, *(near * a for a in attributes)], faces, batch)
+    rows = corner_values([near, *(near * a for a in attributes)], faces, batch)
     (image,) = map_covered(
         functools.partial(_colors_of_planes, channels),
         pix_to_face.reshape(-1, *shape[-3:]),
@@ -170,14 +170,14 @@ def _colors_of_planes(
         return seen
     ray = [of_image[3 * k] * x + of_image[3 * k + 1] * y + of_image[3 * k + 2] for k in range(2)]
     place = [ray[0] * depth, ray[1] * depth, depth]
-    return _lit(seen[:channels], seen[channels:], place, of_image[6:])
+    return lit(seen[:channels], seen[channels:], place, of_image[6:])
 
 
 def _lit_at_place(
     values: Sequence[jax.Array], x: jax.Array, y: jax.Array, light: Sequence[jax.Array]
 ) -> list[jax.Array]:
     *color, nx, ny, nz, px, py, pz = values
-    return _lit(color, [nx, ny, nz], [px, py, pz], light)
+    return lit(color, [nx, ny, nz], [px, py, pz], light)
 
 
 def _as_they_are(
@@ -198,7 +198,7 @@ def _by_barycentrics(
     (image,) = map_covered(
         function,
         fragments.pix_to_face.reshape(-1, *shape[-3:]),
-        _corner_values(attributes, faces, shape[:-3]),
+        corner_values(attributes, faces, shape[:-3]),
         basis=[fragments.bary_coords[..., k].reshape(-1, *shape[-3:]) for k in range(3)],
         image_values=of_images,
         empty=((0.0,) * attributes[0].shape[-1],),
@@ -206,7 +206,7 @@ def _by_barycentrics(
     return image.reshape(*shape, image.shape[-1])
 
 
-def _corner_values(
+def corner_values(
     attributes: Sequence[jax.Array], faces: jax.Array, batch: tuple[int, ...]
 ) -> jax.Array:
     """Attributes [(..., V, C_i)] at the corners of faces: (N, F, 3, C), C the sum of C_i."""
@@ -217,7 +217,7 @@ def _corner_values(
     return values.reshape(math.prod(batch), faces.shape[-2], 3, joined.shape[-1])
 
 
-def _of_images(light: PointLight, batch: tuple[int, ...], dtype: DTypeLike) -> list[jax.Array]:
+def light_numbers(light: PointLight, batch: tuple[int, ...], dtype: DTypeLike) -> list[jax.Array]:
     """The light's numbers, arrays (N,), those of the highlight (if there is one) at the end."""
     position = jnp.asarray(light.position_cam, dtype)
     numbers = [light.ambient, light.diffuse, *(position[..., k] for k in range(3))]
@@ -226,7 +226,7 @@ def _of_images(light: PointLight, batch: tuple[int, ...], dtype: DTypeLike) -> l
     return [jnp.broadcast_to(jnp.asarray(n, dtype), batch).reshape(-1) for n in numbers]
 
 
-def _lit(
+def lit(
     color: Sequence[jax.Array],
     normal: Sequence[jax.Array],
     place: Sequence[jax.Array],

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from render.apart import apart
 from render.blend import blur_radius
 from render.blocks import BLOCK, BLOCK_READ, SIDE, strip_grid, strip_rows, to_image, to_strips
 from render.camera import ndc_per_pixel
-from render.soft import soft_drawable, soft_pairs, squared_distance
+from render.soft import nearest_edge, soft_drawable, soft_pairs
 from render.triangles import screen_corners
 
-CHUNK = 2048  # pairs of a face and a block of 64 pixels
+CHUNK = 4096  # pairs of a face and a block of 64 pixels
 
 
 @functools.partial(jax.jit, static_argnames=("image_size", "sigma"))
@@ -80,12 +81,27 @@ def _backward(
         face: jax.Array, row: jax.Array, strip: jax.Array, total: list[jax.Array]
     ) -> list[jax.Array]:
         start, x, y = walk.places(face, row, strip)
-        given = lax.gather(cotangent, start, BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
-        _, pullback = jax.vjp(lambda c: walk.log_miss(face, c, x, y), walk.columns(face))
-        (columns,) = pullback(given)
-        return [
-            t.at[face].add(c[:, 0, 0], mode="promise_in_bounds") for t, c in zip(total, columns)
+        columns = apart(face[0], walk.columns, face)
+        signed, edge, along = apart(face[0], lambda c: walk.nearest(face, c, x, y), columns)
+
+        def pull(signed: jax.Array) -> jax.Array:
+            """The gradient of half the squared distance, the other half is its own derivative's two."""
+            given = lax.gather(cotangent, start, BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
+            pulled = given * jax.nn.sigmoid(-signed / sigma) * (2.0 * walk.unit / sigma)
+            return jnp.where(signed < jnp.inf, jnp.where(signed < 0, -pulled, pulled), 0.0)
+
+        pulled = apart(face[0], pull, signed)
+        # The nearest point is a mean of the corners, by weights of which one is 0.
+        first, last = jnp.where(edge == 2, 0.0, 1.0 - along), jnp.where(edge == 0, 0.0, along)
+        weights = [first, 1.0 - first - last, last]
+        to_point = [
+            pulled
+            * walk.unit
+            * functools.reduce(jnp.add, [w * (c - centre) for w, c in zip(weights, columns[k::2])])
+            for k, centre in enumerate((x, y))
         ]
+        added = [jnp.sum(w * g, axis=(1, 2)) for w in weights for g in to_point]
+        return [t.at[face].add(a, mode="promise_in_bounds") for t, a in zip(total, added)]
 
     total = [jnp.zeros(walk.corners.shape[0]) for _ in range(6)]
     total = walk.pairs.walk(CHUNK, step, total)
@@ -129,13 +145,20 @@ class _Walk:
         self, face: jax.Array, columns: list[jax.Array], x: jax.Array, y: jax.Array
     ) -> jax.Array:
         """log(1 - sigmoid(-d / sigma)) of faces at pixels, 0 beyond the blur radius."""
+        return jax.nn.log_sigmoid(self.nearest(face, columns, x, y)[0] / self.sigma)
+
+    def nearest(
+        self, face: jax.Array, columns: list[jax.Array], x: jax.Array, y: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Signed squared distance of pixels to faces, infinite beyond the blur radius; on which edge the
+        nearest point of the outline lies (01, 02, 12), and how far along."""
         px = [(c - x) * self.unit for c in columns[0::2]]
         py = [(c - y) * self.unit for c in columns[1::2]]
         side = [px[i - 2] * py[i - 1] - px[i - 1] * py[i - 2] for i in range(3)]
         inside = (side[0] > 0) & (side[1] > 0) & (side[2] > 0)
         inside |= (side[0] < 0) & (side[1] < 0) & (side[2] < 0)
-        distance = squared_distance(px, py)
+        distance, edge, along = nearest_edge(px, py)
         drawn = (face < self.corners.shape[0] - 1)[:, None, None]
         near = drawn & (inside | (distance < self.radius))
         signed = jnp.where(inside, -distance, distance)
-        return jnp.where(near, jax.nn.log_sigmoid(signed / self.sigma), 0.0)
+        return jnp.where(near, signed, jnp.inf), edge, along

@@ -20,7 +20,7 @@ from render.fragments import Fragments
 from render.triangles import SPARE, bounding_box, doubled_area, screen_corners
 
 MIN_AREA_NDC = 1e-8  # a face of less than half of it is drawn nowhere
-WINDOW = 1 << 17  # (face, tile) pairs that are sorted at a time
+WINDOW = 1 << 17  # (face, tile) pairs that are sorted at a time, at most
 _EPSILON = 1e-8
 _Pair = tuple[jax.Array, jax.Array]  # depths and faces
 
@@ -74,19 +74,27 @@ def rasterize_soft(
       ValueError: if pixels times P, vertices or faces are more than an int32 can number.
     """
     corners, batch = screen_corners(vertices_cam, faces, K)
-    pix_to_face = _select(lax.stop_gradient(corners), image_size, faces_per_pixel, options)
+    pix_to_face = select_soft_faces(
+        lax.stop_gradient(corners), image_size, faces_per_pixel, options
+    )
+    fragments = soft_fragments(pix_to_face, corners, options)
+    return jax.tree.map(lambda a: a.reshape(batch + a.shape[1:]), fragments)
+
+
+def soft_fragments(pix_to_face: jax.Array, corners: jax.Array, options: SoftOptions) -> Fragments:
+    """What pixels see of the faces (N, H, W, P) that they keep, of corners (N, F, 9)."""
+    image_size = pix_to_face.shape[1], pix_to_face.shape[2]
     depth, barycentrics, dists = map_covered(
-        functools.partial(_soft_values, ndc_per_pixel(image_size), options),
+        functools.partial(soft_values, ndc_per_pixel(image_size), options),
         pix_to_face,
         corners[..., None, :],
         empty=((-1.0,), (-1.0,) * 3, (-1.0,)),
         spare=SPARE,
     )
-    fragments = Fragments(pix_to_face, depth[..., 0], barycentrics, dists[..., 0])
-    return jax.tree.map(lambda a: a.reshape(batch + a.shape[1:]), fragments)
+    return Fragments(pix_to_face, depth[..., 0], barycentrics, dists[..., 0])
 
 
-def _soft_values(
+def soft_values(
     unit: float,
     options: SoftOptions,
     corner: list[jax.Array],
@@ -102,7 +110,12 @@ def _soft_values(
       corner: nine arrays, x and y in px and depth in m of the three corners.
       x, y: pixel centres, px.
     """
-    z = corner[2::3]
+    *weights, distance = on_screen(unit, corner, x, y)
+    return [*in_depth(options, weights, corner[2::3]), distance]
+
+
+def on_screen(unit: float, corner: list[jax.Array], x: jax.Array, y: jax.Array) -> list[jax.Array]:
+    """Three barycentrics on the screen and the signed squared distance."""
     px, py = [c - x for c in corner[0::3]], [c - y for c in corner[1::3]]
     # PyTorch3D's area is positive for the other orientation, which its epsilon tells apart.
     area = _EPSILON / unit**2 - doubled_area(corner[0::3], corner[1::3])
@@ -112,6 +125,12 @@ def _soft_values(
     # multiply-add rounds but one of them.
     sides = [jnp.where(area > 0, a > b, a < b) for a, b in products]
     inside = sides[0] & sides[1] & sides[2]
+    distance = squared_distance([p * unit for p in px], [p * unit for p in py])
+    return [*weights, jnp.where(inside, -distance, distance)]
+
+
+def in_depth(options: SoftOptions, weights: list[jax.Array], z: list[jax.Array]) -> list[jax.Array]:
+    """Depth and three barycentrics of barycentrics on the screen and the corners' depths."""
     if options.perspective_correct:
         weights = [w * z[i - 1] * z[i - 2] for i, w in enumerate(weights)]
         total = weights[0] + weights[1] + weights[2]
@@ -123,13 +142,18 @@ def _soft_values(
         weights = [jnp.maximum(w, 0.0) for w in weights]
         total = jnp.maximum(weights[0] + weights[1] + weights[2], 1e-5)
         weights = [w / total for w in weights]
-    depth = weights[0] * z[0] + weights[1] * z[1] + weights[2] * z[2]
-    distance = squared_distance([p * unit for p in px], [p * unit for p in py])
-    return [depth, *weights, jnp.where(inside, -distance, distance)]
+    return [weights[0] * z[0] + weights[1] * z[1] + weights[2] * z[2], *weights]
 
 
 def squared_distance(px: list[jax.Array], py: list[jax.Array]) -> jax.Array:
     """From the origin to the outline of a triangle; of equally near edges 01, 02, 12 the first counts."""
+    return nearest_edge(px, py)[0]
+
+
+def nearest_edge(
+    px: list[jax.Array], py: list[jax.Array]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`squared_distance`, the number of its edge, and how far along (0 to 1, without a gradient) it is."""
     edges = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
         dx, dy = px[j] - px[i], py[j] - py[i]
@@ -137,11 +161,14 @@ def squared_distance(px: list[jax.Array], py: list[jax.Array]) -> jax.Array:
         long = squared > _EPSILON
         t = -(px[i] * dx + py[i] * dy) / jnp.where(long, squared, 1.0)
         t = lax.stop_gradient(jnp.where(long, jnp.clip(t, 0.0, 1.0), 1.0))
-        edges.append((px[i] + t * dx) ** 2 + (py[i] + t * dy) ** 2)
-    nearest = edges[0]
-    for edge in edges[1:]:
-        nearest = jnp.where(nearest <= edge, nearest, edge)
-    return nearest
+        edges.append(((px[i] + t * dx) ** 2 + (py[i] + t * dy) ** 2, t))
+    nearest, along = edges[0]
+    number = jnp.zeros(nearest.shape, jnp.int32)
+    for k, (edge, t) in enumerate(edges[1:], 1):
+        first = nearest <= edge
+        number, along = jnp.where(first, number, k), jnp.where(first, along, t)
+        nearest = jnp.where(first, nearest, edge)
+    return nearest, number, along
 
 
 def soft_drawable(corners: jax.Array, unit: float, cull_backfaces: bool = False) -> jax.Array:
@@ -177,7 +204,24 @@ def _tiles_at_once() -> int:
     return 64 if jax.default_backend() == "cpu" else 1 << 14
 
 
-def _select(
+def _window(tiles: int) -> int:
+    """How many pairs are sorted at a time: so many that tile and place fit one number, down to 2**12."""
+    return max(min(WINDOW, 1 << (32 - tiles.bit_length())), 1 << 12)
+
+
+def _sorted(tile: jax.Array, face: jax.Array, tiles: int) -> _Pair:
+    """Pairs by tile, in their order within each; tiles are 0 to `tiles`, the last for pairs of nobody."""
+    bits = (len(tile) - 1).bit_length()
+    if tiles >= 1 << (32 - bits):
+        tile, face = lax.sort((tile, face), num_keys=1, is_stable=True)
+        return tile, face
+    # XLA's CPU backend sorts one number five times as fast as a pair.
+    key = (tile.astype(jnp.uint32) << bits) | jnp.arange(len(tile), dtype=jnp.uint32)
+    key = lax.sort(key)
+    return (key >> bits).astype(jnp.int32), face[key & ((1 << bits) - 1)]
+
+
+def select_soft_faces(
     corners: jax.Array, image_size: tuple[int, int], slots: int, options: SoftOptions
 ) -> jax.Array:
     """Index (N, H, W, slots) of the faces that each pixel keeps, -1 where none."""
@@ -195,13 +239,14 @@ def _select(
     corners = jnp.where(drawn[:, None], corners, jnp.array(SPARE))
     offset = jnp.arange(SIDE * SIDE)
     group = min(_tiles_at_once(), tiles)
+    window_size = _window(tiles)
 
-    def candidate(face: jax.Array, tile: jax.Array) -> jax.Array:
-        """Depth (G, 64) of one face a tile, infinite at pixels that do not keep it."""
-        column = [corners[face, k, None] for k in range(9)]
+    def candidate(columns: jax.Array, face: jax.Array, tile: jax.Array) -> jax.Array:
+        """Depth (G, 64) of one face a tile, of corners (9, G); infinite at pixels that do not keep it."""
+        column = [columns[k, :, None] for k in range(9)]
         x = (tile // down % across * SIDE)[:, None] + offset % SIDE + 0.5
         y = (tile % down * SIDE)[:, None] + offset // SIDE + 0.5
-        depth, *_, distance = _soft_values(unit, options, column, x, y)
+        depth, *_, distance = soft_values(unit, options, column, x, y)
         kept = (face < nobody)[:, None] & (depth >= 0) & (distance < options.blur_radius)
         # Without a blur an inside pixel at distance 0 has d = -0: it counts as PyTorch3D's does.
         kept |= (face < nobody)[:, None] & (depth >= 0) & jnp.signbit(distance)
@@ -227,7 +272,7 @@ def _select(
         image = jnp.minimum(face // max(num_faces, 1), images - 1)
         tile = (image * across + strip) * down + row // SIDE
         tile = jnp.where(face < nobody, tile, tiles)
-        tile, face = lax.sort((tile, face), num_keys=1, is_stable=True)
+        tile, face = _sorted(tile, face, tiles)
         count = jnp.zeros(tiles + 1, jnp.int32).at[tile].add(1)[:-1]
         start = jnp.cumsum(count) - count
         busy = jnp.argsort(-count)
@@ -239,18 +284,24 @@ def _select(
             faces_left = count.at[mine].get(mode="fill", fill_value=0)
             first = start.at[mine].get(mode="clip")
 
-            # A face is inserted one step after its depth was computed: in one step XLA's CPU
-            # backend would compute it anew for each slot.
-            def step(j: jax.Array, state: tuple[_Pair, _Pair]) -> tuple[_Pair, _Pair]:
-                slots_of, (depth, face_before) = state
-                at = jnp.minimum(first + j, WINDOW - 1)
+            # Three faces are on their way: one is read, one has its depth computed, one is inserted.
+            # In one step XLA's CPU backend would read it for each pixel, and compute it for each slot.
+            def step(j: jax.Array, state: tuple[_Pair, _Pair, _Pair]) -> tuple[_Pair, _Pair, _Pair]:
+                slots_of, (depth, face_before), (columns, face_now) = state
+                at = jnp.minimum(first + j, window_size - 1)
                 new_face = jnp.where(j < faces_left, face[at], nobody)
                 slots_of = insert(*slots_of, depth, face_before)
-                return slots_of, (candidate(new_face, mine), new_face)
+                return (
+                    slots_of,
+                    (candidate(columns, face_now, mine), face_now),
+                    (corners[new_face].T, new_face),
+                )
 
             held = tuple(s.at[:, mine].get(mode="clip") for s in slots_of)
-            nothing = jnp.full((group, SIDE * SIDE), jnp.inf), jnp.full(group, nobody, jnp.int32)
-            held, _ = lax.fori_loop(0, jnp.max(faces_left) + 1, step, (held, nothing))
+            empty = jnp.full(group, nobody, jnp.int32)
+            nothing = jnp.full((group, SIDE * SIDE), jnp.inf), empty
+            state = held, nothing, (corners[empty].T, empty)
+            held, *_ = lax.fori_loop(0, jnp.max(faces_left) + 2, step, state)
             return [s.at[:, mine].set(new, mode="drop") for s, new in zip(slots_of, held)]
 
         return lax.fori_loop(0, groups, walk, slots_of)
@@ -259,7 +310,7 @@ def _select(
         jnp.full((slots, tiles, SIDE * SIDE), jnp.inf),
         jnp.full((slots, tiles, SIDE * SIDE), nobody, jnp.int32),
     ]
-    _, face = pairs.walk(WINDOW, window, slots_of)
+    _, face = pairs.walk(window_size, window, slots_of)
     face = face.reshape(slots, images, across, down, SIDE, SIDE).transpose(1, 3, 4, 2, 5, 0)
     face = face.reshape(images, rows, across * SIDE, slots)
     face = face[:, : image_size[0], : image_size[1]]
