@@ -1,5 +1,7 @@
 """The rasteriser beside a plain one that tests every pixel against every face, in one process.
 
+One hand beside jaxrenderer 0.4 too, where it is installed (Python 3.12).
+
 Ratios are to the plain forward pass; `temporaries_mib` is what XLA plans beside inputs and outputs.
 """
 
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import render
-from benchmarks import measure
+from benchmarks import measure, render_peer
 from mano_jax import load_hand
 from render.triangles import nearness, planes, screen_corners
 
@@ -23,6 +25,7 @@ def run(quick):
     scene = Scene(images, side)
     yield {"case": "scene", **scene.describe()}
     yield from _beside_plain(scene, turns)
+    yield from _beside_peer(side, turns)
     for images, side, subdivisions in [(1, 64, 0), (2, 64, 0)] if quick else SCALING:
         scene = Scene(images, side, subdivisions)
         functions, rows = {}, {}
@@ -169,6 +172,22 @@ def _beside_plain(scene, turns):
     for name, row in rows.items():
         ratio = seconds["plain forward"] / seconds[name]
         yield {"case": name, "ms": 1e3 * seconds[name], "times_plain_forward": ratio, **row}
+
+
+def _beside_peer(side, turns):
+    """One hand, by the other pure JAX rasteriser where it is installed, and by ours."""
+    scene = Scene(1, side)
+    peer = render_peer.hard_forward(scene)
+    if peer is None:
+        return
+    functions, rows = {}, {}
+    for name, function in (("jaxrenderer", peer), ("ours", _hard(scene))):
+        functions[name], rows[name] = _compiled(function, scene)
+    seconds = measure.median_seconds(functions, turns)
+    for name, row in rows.items():
+        ratio = seconds["jaxrenderer"] / seconds[name]
+        case = f"one hand, hard forward: {name}"
+        yield {"case": case, "ms": 1e3 * seconds[name], "times_jaxrenderer": ratio, **row}
 
 
 def plot(rows, file, kind):
