@@ -38,6 +38,7 @@ class Softness:
 def blend_layers(
     pix_to_face: jax.Array,
     corners: jax.Array,
+    batch: tuple[int, ...],
     vertices_cam: jax.Array,
     faces: jax.Array,
     colors: jax.Array,
@@ -52,14 +53,13 @@ def blend_layers(
 
     Args:
       pix_to_face: (N, H, W, P) of `select_soft_faces`, N the product of the leading axes.
-      corners: (N, F, 9) of `screen_corners`.
+      corners, batch: (N, F, 9) and the leading axes, of `screen_corners`.
       vertices_cam, faces, colors, light, sigma, gamma, znear, zfar: as of `render_soft`.
       options: of `rasterize_soft`.
 
     Returns:
       (..., H, W, C), the background's weight (..., H, W) and `alpha` (..., H, W).
     """
-    batch = jnp.broadcast_shapes(vertices_cam.shape[:-2], faces.shape[:-2], colors.shape[:-2])
     _, height, width, slots = pix_to_face.shape
     attributes, numbers = [colors], []
     if light is not None:

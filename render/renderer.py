@@ -114,6 +114,7 @@ def render_soft(
     image, behind, alpha = blend_layers(
         pix_to_face,
         corners,
+        batch,
         vertices_cam,
         faces,
         colors,

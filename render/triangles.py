@@ -38,7 +38,8 @@ def screen_corners(
     """
     batch = jnp.broadcast_shapes(vertices_cam.shape[:-2], faces.shape[:-2], K.shape[:-2])
     pixels, depth = project(vertices_cam, K), vertices_cam[..., 2]
-    screen = jnp.concatenate([pixels, depth[..., None]], axis=-1)
+    depth = jnp.broadcast_to(depth[..., None], (*pixels.shape[:-1], 1))
+    screen = jnp.concatenate([pixels, depth], axis=-1)
     corners = take_vertices(screen, faces, batch)
     return corners.reshape(math.prod(batch), faces.shape[-2], 9), batch
 
