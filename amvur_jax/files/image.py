@@ -12,10 +12,13 @@ from amvur_jax.errors import UserError
 from amvur_jax.files.places import place
 
 # OpenCV decodes what it can of a cut file and fills the rest with grey: look for the end mark.
-_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 # A marker among the entropy-coded bytes of a JPEG that is no restart and no stuffed zero.
 _JPEG_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+# Heads of frames (SOF) among them; they say how large the picture is.
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_MOST_PIXELS = 1 << 28  # 16,384 x 16,384, 0.8 GB
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -73,8 +76,13 @@ def decode_image(data: bytes, name: str | Path) -> np.ndarray:
       (H, W, 3) uint8 RGB.
 
     Raises:
-      UserError: it is truncated, no picture or a HEIC.
+      UserError: it is truncated, no picture, a HEIC or too large.
     """
+    if (pixels := _claimed_pixels(data)) > _MOST_PIXELS:
+        raise UserError(
+            f"{name}: claims to have {pixels / 1e6:,.0f} million pixels, {_MOST_PIXELS / 1e6:.0f} are read "
+            "at most; make it smaller, or copy the file again if it is not so large"
+        )
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
     if brand in _HEIC:
         raise UserError(
@@ -110,12 +118,19 @@ def _decoded_by_pillow(data: bytes) -> np.ndarray | None:
 def _is_whole(data: bytes) -> bool:
     """Whether a file reaches its end mark, where its kind has one that is known here."""
     if data.startswith(_PNG):
-        return data.endswith(_PNG_END) or _png_ends(data)
+        return _png_ends(data) and _png_holds(data)
     if data.startswith(_JPEG):
         return data.endswith(_JPEG_END) or _jpeg_ends(data)
     if data.startswith(b"RIFF"):
         return len(data) >= 8 + int.from_bytes(data[4:8], "little")
     return bool(data)
+
+
+def _png_holds(data: bytes) -> bool:
+    """Whether the pixels that a PNG claims can be in it: deflate packs at most 1,032 bytes into one."""
+    depth, kind = data[24], data[25]
+    bits = _claimed_pixels(data) * depth * {2: 3, 4: 2, 6: 4}.get(kind, 1)
+    return bits <= 8 * 1032 * len(data)
 
 
 def _png_ends(data: bytes) -> bool:
@@ -127,6 +142,21 @@ def _png_ends(data: bytes) -> bool:
         if kind == b"IEND":
             return place <= len(data)
     return False
+
+
+def _claimed_pixels(data: bytes) -> int:
+    """How many pixels the head of a PNG or JPEG says that there are, 0 of others: WebP has 2**28 at most."""
+    if data.startswith(_PNG):
+        return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
+    place = len(_JPEG)
+    while data.startswith(_JPEG) and (marker := _JPEG_MARKER.search(data, place)):
+        code, place = data[marker.end() - 1], marker.end()
+        if code in _JPEG_FRAMES:
+            height, width = (data[place + k : place + k + 2] for k in (3, 5))
+            return int.from_bytes(height, "big") * int.from_bytes(width, "big")
+        if code != 0x01:
+            place += int.from_bytes(data[place : place + 2], "big")
+    return 0
 
 
 def _jpeg_ends(data: bytes) -> bool:

@@ -1,5 +1,9 @@
 """Pictures as people have them: with trailers, of several kinds, cut short, or of a kind that is not read."""
 
+import io
+import resource
+import zlib
+
 import cv2
 import numpy as np
 import PIL.features
@@ -88,3 +92,44 @@ def test_heic_is_named_with_what_to_do(brand):
 def test_what_is_no_picture_is_refused(data):
     with pytest.raises(UserError, match="is truncated or is no PNG, JPEG, WebP or AVIF"):
         decode_image(data, "thing")
+
+
+@pytest.mark.parametrize("name", ["png", "jpg", "jpg with a thumbnail"])
+def test_a_head_that_claims_too_much_is_refused_before_the_memory_is_asked_for(name):
+    """The size stands where another library finds it, and is changed there."""
+    size, claimed = (160).to_bytes(4, "big"), (60_000).to_bytes(4, "big")
+    data = encoded(".png" if name == "png" else ".jpg")
+    data = with_thumbnail(data) if "thumbnail" in name else data
+    if name == "png":
+        place = data.index(b"IHDR") + 4
+        head = data[place - 4 : place] + 2 * claimed + data[place + 8 : place + 13]
+        data = data[: place - 4] + head + zlib.crc32(head).to_bytes(4, "big") + data[place + 17 :]
+    else:  # of the picture, behind the thumbnail's
+        place = data.rindex((120).to_bytes(2, "big") + size[2:])
+        data = data[:place] + 2 * claimed[2:] + data[place + 4 :]
+    with pytest.raises(PIL.Image.DecompressionBombError):
+        PIL.Image.open(io.BytesIO(data))
+    with pytest.raises(UserError, match="x: claims to have 3,600 million pixels, 268 are read"):
+        decode_image(data, "x")
+
+
+def test_a_png_that_cannot_hold_what_it_claims_is_refused_at_once():
+    """Nothing packs more than deflate's 1,032 to 1; what it can pack is read."""
+    zeros = encoded(".png", np.zeros((3000, 3000, 3), np.uint8), cv2.IMWRITE_PNG_COMPRESSION, 9)
+    assert 900 * len(zeros) < 3000 * 3000 * 3 and decode_image(zeros, "x").shape == (3000, 3000, 3)
+    head = b"IHDR" + 2 * (12_000).to_bytes(4, "big") + encoded(".png")[24:29]
+    data = encoded(".png")
+    data = data[:12] + head + zlib.crc32(head).to_bytes(4, "big") + data[33:]
+    assert PIL.Image.open(io.BytesIO(data)).size == (12_000, 12_000)
+    with pytest.raises(UserError, match="x: is truncated"):
+        decode_image(data, "x")
+
+
+def test_a_png_with_a_part_that_claims_more_than_the_file_has_is_refused_at_once():
+    data = encoded(".png")
+    place = data.index(b"IDAT") - 4
+    data = data[:place] + (1 << 30).to_bytes(4, "big") + data[place + 4 :]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="x: is truncated"):
+        decode_image(data, "x")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
