@@ -94,8 +94,9 @@ def _is_here(leaf: Any) -> bool:
 
 def commits(folder: pathlib.Path) -> dict[str, Any]:
     """The option of a manager by which a checkpoint behind a URL is whole when COMMITTED is there."""
-    marked = ocp.path.atomicity.CommitFileTemporaryPath
-    return {"temporary_path_class": marked} if is_url(folder) else {}
+    if not is_url(folder):
+        return {}
+    return {"temporary_path_class": ocp.path.atomicity.CommitFileTemporaryPath}
 
 
 def handlers(folder: pathlib.Path) -> dict[str, ocp.CheckpointHandler]:
