@@ -21,7 +21,7 @@ from render.apart import apart
 from render.counts import check_count
 
 GROUP = 16  # neighbours in memory; most of a silhouette's groups are full
-CHUNK = 512  # groups; a chunk's arrays stay in the processor's cache, two cores share them
+CHUNK = 512  # groups; few enough for the processor's cache, enough for several cores to share
 # (values, x, y, image_values) -> channels, as of `map_covered`.
 PixelFunction = Callable[
     [list[jax.Array], jax.Array, jax.Array, list[jax.Array]], Sequence[jax.Array]

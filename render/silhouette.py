@@ -85,7 +85,7 @@ def _backward(
         signed, edge, along = apart(face[0], lambda c: walk.nearest(face, c, x, y), columns)
 
         def pull(signed: jax.Array) -> jax.Array:
-            """The gradient of half the squared distance, the other half is its own derivative's two."""
+            """The result's gradient to the squared distance, with the 2 of the square's own derivative."""
             given = lax.gather(cotangent, start, BLOCK_READ, (SIDE, SIDE), mode="promise_in_bounds")
             pulled = given * jax.nn.sigmoid(-signed / sigma) * (2.0 * walk.unit / sigma)
             return jnp.where(signed < jnp.inf, jnp.where(signed < 0, -pulled, pulled), 0.0)

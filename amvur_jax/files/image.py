@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 
 from amvur_jax.errors import UserError
-from amvur_jax.files.places import place
+from amvur_jax.files.places import place, store_errors
 
 # OpenCV decodes what it can of a cut file and fills the rest with grey: look for the end mark.
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,7 +35,8 @@ def read_image(path: str | Path) -> np.ndarray:
       UserError: the file is missing, truncated, no picture or a HEIC.
     """
     try:
-        data = place(path).read_bytes()
+        with store_errors(path):
+            data = place(path).read_bytes()
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror or error}); copy the file again"
@@ -128,7 +129,7 @@ def _is_whole(data: bytes) -> bool:
 
 def _png_holds(data: bytes) -> bool:
     """Whether the pixels that a PNG claims can be in it: deflate packs at most 1,032 bytes into one."""
-    depth, kind = data[24], data[25]
+    depth, kind = (int.from_bytes(data[k : k + 1], "big") for k in (24, 25))
     bits = _claimed_pixels(data) * depth * {2: 3, 4: 2, 6: 4}.get(kind, 1)
     return bits <= 8 * 1032 * len(data)
 

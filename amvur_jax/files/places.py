@@ -1,6 +1,8 @@
 """Where files are: on this machine, or behind a URL that fsspec opens, as gs://, s3:// and memory://."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from amvur_jax.errors import UserError
@@ -36,6 +38,19 @@ def place(path: str | Path) -> Path:
     return found  # type: ignore[return-value]
 
 
+@contextlib.contextmanager
+def store_errors(path: object) -> Iterator[None]:
+    """Let what a store behind a URL raises, each its own, be the OSError that a disk would raise."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if not is_url(path):
+            raise
+        raise OSError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
 def reached(path: str | Path) -> Path:
     """`place` of a folder, asked whether it answers where it is behind a URL.
 
@@ -45,10 +60,10 @@ def reached(path: str | Path) -> Path:
     found = place(path)
     if is_url(path):
         try:
-            found.exists()
-        except Exception as error:  # each store has its own
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            with store_errors(path):
+                found.exists()
+        except OSError as error:
             raise UserError(
-                f"{path}: cannot be reached ({reason}); check the name, the network and the credentials"
+                f"{path}: cannot be reached ({error}); check the name, the network and the credentials"
             ) from error
     return found

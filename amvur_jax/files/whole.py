@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from amvur_jax.errors import UserError
-from amvur_jax.files.places import is_url, place
+from amvur_jax.files.places import is_url, place, store_errors
 
 
 @contextlib.contextmanager
@@ -28,12 +28,12 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
       OSError: it cannot be written; nothing is left of it.
     """
-    if is_url(
-        path
-    ):  # a store shows an object when it is whole: it is sent at the end, in one piece
+    if is_url(path):
+        # A store shows an object when it is whole: it is sent at the end, in one piece.
         whole = io.BytesIO()
         yield whole
-        path.write_bytes(whole.getvalue())
+        with store_errors(path):
+            path.write_bytes(whole.getvalue())
         return
     partial = path.with_name(path.name + ".part")
     try:
@@ -58,16 +58,18 @@ def append_whole(path: Path, data: bytes) -> None:
       OSError: they cannot be written.
     """
     if is_url(path):
-        write_whole(path, (path.read_bytes() if path.exists() else b"") + data)
+        with store_errors(path):
+            before = path.read_bytes() if path.exists() else b""
+        write_whole(path, before + data)
         return
     with open(path, "ab", buffering=0) as file:
-        before = file.seek(0, os.SEEK_END)
+        end = file.seek(0, os.SEEK_END)
         left = memoryview(data)
         try:
             while left:
                 left = left[file.write(left) :]
         except BaseException:
-            file.truncate(before)
+            file.truncate(end)
             raise
 
 

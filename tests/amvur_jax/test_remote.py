@@ -18,8 +18,9 @@ from amvur_jax.data.readers.hands_csv import write_hands
 from amvur_jax.data.synthetic.make import make_synthetic
 from amvur_jax.data.synthetic.paint import Painter
 from amvur_jax.errors import UserError
+from amvur_jax.files.image import read_image
 from amvur_jax.files.places import place, reached
-from amvur_jax.files.whole import append_whole, write_picture, writing
+from amvur_jax.files.whole import append_whole, write_picture, write_whole, writing
 from amvur_jax.report import read_run, write_report
 from amvur_jax.train import train
 from amvur_jax.training.metrics import read_metrics
@@ -207,6 +208,21 @@ def test_a_store_that_does_not_answer_is_named(stores, monkeypatch):
     fsspec.filesystem("s3").clear_instance_cache()
     with pytest.raises(UserError, match=r"s3://bucket/x: cannot be reached \(.*credentials"):
         open_dataset("s3://bucket/x")
+
+
+def test_what_a_store_raises_is_what_a_disk_would_raise(monkeypatch):
+    path = place("memory://bucket/test/errors")
+
+    def fails(*_, **__):
+        raise RuntimeError("an error of its own")
+
+    for method in ("write_bytes", "read_bytes", "exists"):
+        monkeypatch.setattr(type(path), method, fails)
+    for write in (write_whole, append_whole):
+        with pytest.raises(OSError, match="an error of its own"):
+            write(path, b"data")
+    with pytest.raises(UserError, match=r"errors: cannot be read \(an error of its own\)"):
+        read_image(path)
 
 
 def test_a_url_of_no_known_kind_is_named():

@@ -286,6 +286,7 @@ def read_summary(root: Path) -> dict[str, Any]:
         fields = {field.name for field in dataclasses.fields(Augmentation)}
         whole = summary["version"] == VERSION and fields >= set(summary["reach"])
         whole = whole and {"layout", "hand", "lossless", "splits", "files"} <= set(summary)
+        whole = whole and all(Path(name).name == name for name in summary["files"])
     except (OSError, *MALFORMED) as error:
         raise UserError(f"{path}: is no summary of a built set; build it again") from error
     if not whole:

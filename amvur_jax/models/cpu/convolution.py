@@ -238,7 +238,7 @@ def winograd_gradients(
     """
     (b, h, w, c), d = x.shape, slope.shape[-1]
     # XLA may transform what is there before the slope is, and keep it, a GiB of HRNet-W64's at batch 4: both
-    # wait for a number of the slope. One that is not finite makes all of them so, and the step is left out.
+    # wait for a number of the slope. A NaN there makes all of them NaN, and such a step is left out.
     here = slope[0, 0, 0, 0] == slope[0, 0, 0, 0]
     x, kernel = (jnp.where(here, a, jnp.nan) for a in (x, kernel))
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))

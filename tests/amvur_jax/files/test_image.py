@@ -125,6 +125,12 @@ def test_a_png_that_cannot_hold_what_it_claims_is_refused_at_once():
         decode_image(data, "x")
 
 
+def test_a_png_without_a_head_is_refused():
+    data = encoded(".png")
+    with pytest.raises(UserError, match="x: is truncated"):
+        decode_image(data[:8] + data[-12:], "x")
+
+
 def test_a_png_with_a_part_that_claims_more_than_the_file_has_is_refused_at_once():
     data = encoded(".png")
     place = data.index(b"IDAT") - 4
