@@ -19,7 +19,7 @@ from amvur_jax.errors import UserError
 from amvur_jax.models import cameras
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.cpu.backend import on_one_cpu
-from amvur_jax.models.cpu.ready import ready
+from amvur_jax.models.cpu.ready import is_a_part, ready
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 from amvur_jax.models.outputs import Estimate, Outputs, Texture
 from amvur_jax.models.pose_head import A, Keypoints, confidence
@@ -156,7 +156,14 @@ class Predictor:
     ) -> Answered:
         """The answer alone of what `__call__` gives, as one program: what it has no need of is left out."""
         arrays = self._arrays(images, joints, depth, off)
-        return self._answered(self._ready, self.hand, arrays, paint)
+        return self._program(arrays, paint)
+
+    @functools.cached_property
+    def _program(self) -> Callable[[tuple, int | None], Answered]:
+        answered = functools.partial(self._answered, self._ready, self.hand)
+        if is_a_part((self._ready, self.hand)):
+            return jax.jit(answered, static_argnums=1)
+        return answered
 
     @functools.cached_property
     def _ready(self) -> dict:

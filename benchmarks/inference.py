@@ -13,7 +13,7 @@ from amvur_jax import inference
 from amvur_jax.exported import program as programs
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.cpu.backend import on_one_cpu
-from amvur_jax.models.cpu.ready import ready
+from amvur_jax.models.cpu.ready import is_a_part, ready
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 from benchmarks import measure, workload
 
@@ -38,16 +38,18 @@ def run(quick, only=""):
         images = workload.batch(size, count)["image"]
         functions, flops, more = {}, {}, {}
         for name, (state, paint) in contenders.items():
-            forward = jax.jit(
-                lambda state, images, network=network, paint=paint: network.apply(
-                    state, normalize(images), hand, paint=paint
-                )[0]
-            )
+
+            def forward(state, images, network=network, paint=paint):
+                return network.apply(state, normalize(images), hand, paint=paint)[0]
+
+            given = (state, images)
+            if is_a_part(state):  # as Predictor has it
+                forward, given = functools.partial(forward, state), (images,)
             compiled, flops[name], compile_s, temporaries = measure.compile_jitted(
-                forward, state, images
+                jax.jit(forward), *given
             )
             more[name] = {"compile_s": compile_s, "temporaries_mib": temporaries}
-            functions[name] = functools.partial(compiled, state, images)
+            functions[name] = functools.partial(compiled, *given)
         if torch_too:
             from benchmarks import torch_network
 

@@ -59,8 +59,8 @@ def _processor():
 def median_seconds(functions, turns=3):
     """Median seconds of each function; they take turns, so that a busy machine slows all alike.
 
-    In its turn a function runs once uncounted, for the threads of the one before spin on for a while and
-    its data fill the caches, and then three times.
+    In its turn a function runs uncounted for a fifth of a second, for the threads of the one before spin on
+    for a while and its data fill the caches, and then three times.
 
     Args:
       functions: {name: function of no arguments}; what it returns is waited for.
@@ -71,7 +71,9 @@ def median_seconds(functions, turns=3):
     seconds = {name: [] for name in functions}
     for _ in range(turns):
         for name, function in functions.items():
-            jax.block_until_ready(function())
+            end = time.perf_counter() + 0.2
+            while time.perf_counter() < end:
+                jax.block_until_ready(function())
             for _ in range(3):
                 start = time.perf_counter()
                 jax.block_until_ready(function())

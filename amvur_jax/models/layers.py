@@ -144,6 +144,9 @@ def convolve(
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
 
 
+EPSILON = 1e-5  # of BatchNorm
+
+
 class BatchNorm(nnx.Module):
     """Batch normalisation over all axes but the last, as torch.nn.BatchNorm2d (eps 1e-5, decay 0.9).
 
@@ -158,8 +161,15 @@ class BatchNorm(nnx.Module):
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
 
+    @property
+    def folded(self) -> bool:
+        """Whether all but a bias is in the kernel before it, by models/cpu/ready.py: then it has no scale."""
+        return not self.scale[...].size
+
     def __call__(self, x: jax.Array, train: bool | jax.Array) -> jax.Array:
         dtype, x = x.dtype, x.astype(jnp.float32)
+        if self.folded:
+            return (x + self.bias[...]).astype(dtype)
         if train is not False:
             weights = jnp.ones(len(x)) if train is True else train
             count = weights.sum() * (x[0].size // x.shape[-1])
@@ -173,7 +183,7 @@ class BatchNorm(nnx.Module):
             self.var.set_value((1 - rate) * self.var[...] + rate * unbiased)
         else:
             mean, var = self.mean[...], self.var[...]
-        gain = self.scale[...] / jnp.sqrt(var + 1e-5)
+        gain = self.scale[...] / jnp.sqrt(var + EPSILON)
         shift = self.bias[...] - mean * gain
         return affine(x, gain, shift).astype(dtype)
 

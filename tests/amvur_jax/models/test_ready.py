@@ -37,17 +37,20 @@ def test_a_ready_backbone_gives_what_the_plain_one_does():
     )
     model = HRNet(size, rngs=nnx.Rngs(0))
     graphdef, state = nnx.split(model)[0], split_state(model)
-    rng = np.random.default_rng(0)  # statistics as of a trained network, not 0 and 1
-    state["batch_stats"] = jax.tree.map(
-        lambda x: jnp.asarray(x + rng.uniform(0, 0.5, x.shape), jnp.float32), state["batch_stats"]
+    rng = np.random.default_rng(0)  # all but kernels as of a trained network, not 0 and 1
+    state = jax.tree.map(
+        lambda x: x + (x.ndim == 1) * rng.uniform(0, 0.5, x.shape).astype(np.float32), state
     )
     whole = {name: {"backbone": part} for name, part in state.items()}
-    made = ready(whole, 128)["params"]["backbone"]
+    made = {name: part["backbone"] for name, part in ready(whole, 128).items()}
     changed = [
         new.shape[0]
-        for new, old in zip(jax.tree.leaves(made), jax.tree.leaves(state["params"]))
+        for new, old in zip(jax.tree.leaves(made["params"]), jax.tree.leaves(state["params"]))
         if new.shape != old.shape
     ]
+    # Every BatchNorm is in its kernel.
+    assert changed.count(0) == len(jax.tree.leaves(state["batch_stats"])) / 2
+    assert not any(x.size for x in jax.tree.leaves(made["batch_stats"]))
     # On the map of 32 four results of a tile's side: stage 1, transition, two of each stage's branch.
     assert changed.count(36) == 1 + 1 + 3 * 2
     # On those of 16 and 8 two: of the branches of three and two stages and of the head; on 4 none.
@@ -58,6 +61,6 @@ def test_a_ready_backbone_gives_what_the_plain_one_does():
         return nnx.merge(graphdef, nnx.State(merge_dicts(params, stats)))(image)
 
     image = jnp.asarray(rng.normal(size=(1, 128, 128, 3)), jnp.float32)
-    found, want = (run(p, state["batch_stats"], image) for p in (made, state["params"]))
+    found, want = (run(s["params"], s["batch_stats"], image) for s in (made, state))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
