@@ -169,8 +169,8 @@ class Predictor:
     def _ready(self) -> dict:
         """The state, its kernels as this machine is quickest with them."""
         config = self.network.config
-        if on_one_cpu() and config.dtype == "float32":
-            return ready(self.state, config.image_size)
+        if on_one_cpu():
+            return ready(self.state, config.image_size, config.dtype)
         return self.state
 
     @functools.cached_property

@@ -17,22 +17,24 @@ from amvur_jax.models.cpu.ready import is_a_part, ready
 from amvur_jax.models.functional import COMPILE_QUICKLY, Network
 from benchmarks import measure, workload
 
+_IN_BFLOAT16 = [("w64", count, "bfloat16") for count in (1, 4)]
+
 
 def run(quick, only=""):
     """Yield one row a case and contender: `ours` is the network, `ours, rendered` with texture and image.
 
-    `ours, XLA's convolutions` is the network with kernels as they were trained, in float32 on a CPU.
+    `ours, XLA's convolutions` is the network with kernels as they were trained, on a CPU.
     """
     if only in ("", "shipped"):
         yield from shipped(quick)
     hand = workload.hand()
     torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
-    for size, count, dtype in workload.cases(quick, only):
+    for size, count, dtype in workload.cases(quick, only, more=_IN_BFLOAT16):
         network = Network(workload.settings(size, dtype))
         state = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
         contenders = {"ours": (state, 0), "ours, rendered": (state, None)}
-        if dtype == "float32" and on_one_cpu():
-            prepared = ready(state, network.config.image_size)  # as Predictor has it
+        if on_one_cpu():
+            prepared = ready(state, network.config.image_size, dtype)  # as Predictor has it
             contenders = {"ours": (prepared, 0), "ours, rendered": (prepared, None)}
             contenders["ours, XLA's convolutions"] = (state, 0)
         images = workload.batch(size, count)["image"]

@@ -30,17 +30,17 @@ SMALL = AmvurConfig(
 SIZES = {"small": SMALL, "w64": AmvurConfig(dropout=0.0)}
 
 
-def cases(quick, only=""):
+def cases(quick, only="", more=()):
     """(name of the size, batch, dtype) of every case: what the device can do in minutes.
 
-    only: a size, to leave out the other.
+    only: a size, to leave out the other. more: cases for a CPU.
     """
     if quick:
         found = [("small", 2, "float32")]
     elif jax.default_backend() == "cpu":
         # Few CPUs compute in bfloat16: one case shows what it costs or gives.
         small = [("small", n, "float32") for n in (1, 8, 64)] + [("small", 8, "bfloat16")]
-        found = [*small, ("w64", 1, "float32"), ("w64", 4, "float32")]
+        found = [*small, ("w64", 1, "float32"), ("w64", 4, "float32"), *more]
     else:
         found = itertools.product(SIZES, (1, 8, 64), ("float32", "bfloat16"))
     return [case for case in found if only in ("", case[0])]
