@@ -8,6 +8,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import jax
 import numpy as np
 
 import amvur_jax
@@ -26,7 +27,8 @@ def check(output: Path, overwrite: bool, with_onnx: bool = False) -> None:
     """Refuse what `export` could not do, before anything is loaded.
 
     Raises:
-      UserError: the output is no zip by its name, or there already; or a library of the extra is missing.
+      UserError: the output is no zip by its name, or there already; a library of the extra is missing, or
+        it does not work with this jax.
     """
     if output.suffix != ".zip":
         raise UserError(f"--output={output}: give a file that ends in .zip")
@@ -38,6 +40,10 @@ def check(output: Path, overwrite: bool, with_onnx: bool = False) -> None:
     for library, extra in (needed | ({"jax2onnx": "onnx"} if with_onnx else {})).items():
         if not importlib.util.find_spec(library):
             raise UserError(f"export needs {library}: pip install 'amvur-jax[{extra}]'")
+    if with_onnx and jax.__version_info__ >= (0, 12):
+        raise UserError(
+            f"--onnx: jax2onnx 0.17 does not work with jax {jax.__version__}: pip install 'jax<0.12'"
+        )
 
 
 def export(

@@ -32,8 +32,8 @@ def ready(state: Mapping[str, Any], image_size: int, dtype: str = "float32") -> 
     """The state with each BatchNorm in its kernel, 3x3 kernels as `convolution.winograd` wants them.
 
     For inference on one CPU device: it has no gradient, is fit for this size of pictures, and may be larger
-    than the state. In bfloat16 kernels are rounded once and not at each call: HRNet-W64, a picture, 308 to 106
-    ms (EPYC with AVX512-BF16, jax 0.12), with `winograd`.
+    than the state. In bfloat16 kernels are rounded once and not at each call: HRNet-W64, a picture, takes 106
+    ms in place of 308 (EPYC with AVX512-BF16, jax 0.12), with `winograd`.
 
     Args:
       state: {"params", "batch_stats"} of a network.
