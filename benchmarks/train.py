@@ -1,6 +1,7 @@
 """Speed of the training step, and beside it the same network in PyTorch where that is installed."""
 
 import functools
+import gc
 import importlib.util
 
 import jax
@@ -47,19 +48,24 @@ def run(quick, only=""):
             network, hand, LossConfig(data_term="mu"), optimizer, SETTINGS, 0, mesh, shardings
         )
         batch = workload.batch(size, count)
+        held = [
+            jax.device_put(state, shardings)
+        ]  # one, which all steps change: HRNet-W64's is large
+        del state
         functions, flops, more = {}, {}, {}
         for name, paint in (("ours", 0), ("ours, rendered", None)):
-            placed = jax.tree.map(jax.numpy.copy, jax.device_put(state, shardings))
             compiled, flops[name], compile_s, temporaries = measure.compile_jitted(
-                step, placed, batch, paint
+                step, held[0], batch, paint
             )
             more[name] = {"compile_s": compile_s, "temporaries_mib": temporaries}
-            functions[name] = _stepper(compiled, placed, batch)
+            functions[name] = _stepper(compiled, held, batch)
         if torch_too:
             from benchmarks import torch_network
 
             functions |= torch_network.training(network.config, count, dtype)
         yield from workload.rows((size, count, dtype), functions, flops, quick, more)
+        del functions, held, compiled, step
+        gc.collect()  # before the next size is made
     if only in ("", "small"):
         yield from _accumulated(quick, hand)
 
@@ -80,7 +86,7 @@ def _accumulated(quick, hand, parts=4, count=4):
         placed = jax.tree.map(jax.numpy.copy, jax.device_put(state, shardings))
         batch = workload.batch("small", accumulate * count)
         compiled, _, compile_s[name], _ = measure.compile_jitted(step, placed, batch, 0)
-        functions[name] = _stepper(compiled, placed, batch, parts // accumulate)
+        functions[name] = _stepper(compiled, [placed], batch, parts // accumulate)
     seconds = measure.median_seconds(functions, 1 if quick else 3)
     for name, value in seconds.items():
         yield {
@@ -91,9 +97,8 @@ def _accumulated(quick, hand, parts=4, count=4):
         }
 
 
-def _stepper(compiled, state, batch, steps=1):
-    """A function of no arguments that takes the next steps."""
-    held = [state]
+def _stepper(compiled, held, batch, steps=1):
+    """A function of no arguments that takes the next steps with the state in `held`, a list of one."""
 
     def step():
         for _ in range(steps):

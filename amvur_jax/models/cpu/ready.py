@@ -56,7 +56,7 @@ def is_a_part(given: Any) -> bool:
     """Whether these arrays should be constants of a program for one CPU device, and not its arguments.
 
     jax takes a millisecond to pass 400 arrays, as long as the shipped network computes: 3.9 to 3.0 ms (jax
-    0.12), 3.0 to 1.9 (0.10) a picture. Of a large network's programs each would be as large.
+    0.12) a picture. Of a large network's programs each would be as large.
     """
     return on_one_cpu() and sum(x.size for x in jax.tree.leaves(given)) < _LARGEST_PART
 
