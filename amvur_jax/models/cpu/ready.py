@@ -20,11 +20,7 @@ _ON_MAPS = re.compile(
 _MANY_CHANNELS = 64
 # Sides of maps from which on two, and four, results of a tile's side are quicker.
 _SMALL, _LARGE = 7, 28
-_ATTENTION = (
-    "embed",
-    "cross_attention",
-    "layers",
-)  # of a TokenBlock, what computes in config.dtype
+_ATTENTION = "embed", "cross_attention", "layers"  # what of a TokenBlock computes in config.dtype
 _LARGEST_PART = 2**23  # numbers, 32 MiB
 
 
@@ -81,16 +77,13 @@ def _folded(
     return folded, rest
 
 
-def _in_type(tree: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+def _in_type(tree: Mapping[str, Any], dtype: str) -> Any:
     """The parameters with kernels of this type, as the layers would make them at each call."""
-    return {
-        name: _in_type(value, dtype)
-        if isinstance(value, Mapping)
-        else jnp.asarray(value, dtype)
-        if name == "kernel"
-        else value
-        for name, value in tree.items()
-    }
+
+    def kept(path: jax.tree_util.KeyPath, x: Any) -> Any:
+        return jnp.asarray(x, dtype) if path[-1].key == "kernel" else x
+
+    return jax.tree_util.tree_map_with_path(kept, tree)
 
 
 def _with_kernels(tree: Mapping[str, Any], path: str, side: float) -> dict[str, Any]:

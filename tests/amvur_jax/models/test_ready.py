@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tiny import tiniest_config
 
+from amvur_jax import configuration
 from amvur_jax.models.cpu.convolution import winograd, winograd_kernels
 from amvur_jax.models.cpu.ready import ready
-from amvur_jax.models.functional import merge_dicts, split_state
+from amvur_jax.models.functional import Network, merge_dicts, split_state
 from amvur_jax.models.hrnet import HRNet, HRNetSize
 
 
@@ -77,3 +79,23 @@ def test_a_ready_backbone_gives_what_the_plain_one_does():
     ):
         off, usual = (np.sqrt(np.square(x - want).mean()) for x in (found, plain))
         assert 0 < off < 2 * usual
+
+
+def test_attention_in_bfloat16_has_its_kernels_rounded_once_and_nothing_else(tmp_path):
+    config = configuration.network(configuration.to_dict(tiniest_config(tmp_path))).config
+    network = Network(dataclasses.replace(config, dtype="bfloat16"))
+    state = network.init(jax.random.key(0))
+    made = ready(state, config.image_size, "bfloat16")
+    for block in ("encoder0", "encoder2", "texture"):
+        types = jax.tree.map(lambda x: x.dtype.name, made["params"][block])
+        attention = types["layers"]["layer0"]["attention"]["query"]
+        assert attention == {"kernel": "bfloat16", "bias": "float32"}
+        assert types["head"]["kernel"] == types["residual"]["kernel"] == "float32"
+    rng = np.random.default_rng(0)
+    tokens, g = (
+        jnp.asarray(rng.normal(size=shape), jnp.float32)
+        for shape in ((216, 3), (2, config.backbone.features))
+    )
+    encode = jax.jit(lambda state: network.apply(state, tokens, g, method="encode")[0])
+    for found, want in zip(encode(made), encode(state), strict=True):
+        np.testing.assert_allclose(found, want, atol=1e-2 * np.abs(want).max())
