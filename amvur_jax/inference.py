@@ -20,7 +20,7 @@ from amvur_jax.models import cameras
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.cpu.backend import on_one_cpu
 from amvur_jax.models.cpu.ready import is_a_part, ready
-from amvur_jax.models.functional import COMPILE_QUICKLY, Network
+from amvur_jax.models.functional import Network
 from amvur_jax.models.outputs import Estimate, Outputs, Texture
 from amvur_jax.models.pose_head import A, Keypoints, confidence
 from amvur_jax.runtime.devices import make_mesh, over_batch, replicated
@@ -317,5 +317,5 @@ def load(path: str | pathlib.Path = weights.NAME, hand_path: str | None = None) 
 def untrained(config: dict[str, Any]) -> Predictor:
     """A Predictor with random parameters, what a run of this config starts from."""
     network, hand = configuration.network(config), configuration.hand(config)
-    state = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(jax.random.key(config["seed"]))
+    state = jax.device_put(network.init(config["seed"]))
     return Predictor(network, hand, state, config)

@@ -20,7 +20,7 @@ from amvur_jax.data.readers.kinematics import hand_id
 from amvur_jax.errors import UserError
 from amvur_jax.files.places import is_url
 from amvur_jax.inference import Predictor
-from amvur_jax.models.functional import COMPILE_QUICKLY, count_parameters
+from amvur_jax.models.functional import count_parameters
 from amvur_jax.pictures.overview import overview
 from amvur_jax.runtime import devices
 from amvur_jax.runtime.startup import Stopwatch, return_memory
@@ -28,7 +28,7 @@ from amvur_jax.training.estimate import describe
 from amvur_jax.training.log import Journal
 from amvur_jax.training.manifest import write_manifest
 from amvur_jax.training.optimizer import make_optimizer
-from amvur_jax.training.step import init_state, make_step, state_of
+from amvur_jax.training.step import make_step, state_of
 from amvur_jax.training.stop import Stop
 from amvur_jax.training.validation import Validator
 
@@ -102,8 +102,8 @@ def train(
 
     # ---- step: compiled before there is a state, each variant once
     optimizer = make_optimizer(config.train)
-    init = functools.partial(init_state, network, optimizer, config.train)
-    shapes = jax.eval_shape(init, jax.random.key(config.seed))
+    fresh = functools.partial(state_of, optimizer=optimizer, settings=config.train)
+    shapes = jax.eval_shape(fresh, network.shapes)
     shardings = devices.of_state(shapes, mesh, config.train.shard_parameters)
     shapes = devices.with_shardings(shapes, shardings)
     train_step = make_step(
@@ -115,7 +115,7 @@ def train(
         return loss.photometric_samples if on else 0
 
     # ---- state: from this run's newest checkpoint, from init_from, or fresh; born where it belongs
-    start = checkpoint.newest(workdir) if workdir else 0
+    start, started_from = checkpoint.newest(workdir) if workdir else 0, None
     if start:
         check_same_run(workdir, settings)
     elif config.init_from:
@@ -139,19 +139,14 @@ def train(
         if start:
             state, place = checkpoint.restore_state(workdir, shapes)
             batches.set_state(place)
-        elif config.init_from:
-            model = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(
-                jax.random.key(config.seed)
-            )
-            if started_from is None:
-                model = checkpoint.restore_part(config.init_from, model)
-            else:
-                model = weights.part_of(started_from, stored, model)
-            fresh = functools.partial(state_of, optimizer=optimizer, settings=config.train)
-            state = jax.jit(fresh, out_shardings=shardings)(jax.device_get(model))
         else:
-            born = jax.jit(init, out_shardings=shardings, compiler_options=COMPILE_QUICKLY)
-            state = born(jax.random.key(config.seed))
+            model = network.init(config.seed)
+            if started_from is not None:
+                model = weights.part_of(started_from, stored, model)
+            elif config.init_from:
+                model = checkpoint.restore_part(config.init_from, model)
+            state = jax.jit(fresh, out_shardings=shardings)(jax.device_get(model))
+            del model
         jax.block_until_ready(state)
     with stopwatch.part("data"):
         batch = next(batches)

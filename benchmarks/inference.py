@@ -14,7 +14,7 @@ from amvur_jax.exported import program as programs
 from amvur_jax.models.colors import normalize
 from amvur_jax.models.cpu.backend import on_one_cpu
 from amvur_jax.models.cpu.ready import is_a_part, ready
-from amvur_jax.models.functional import COMPILE_QUICKLY, Network
+from amvur_jax.models.functional import Network
 from benchmarks import measure, workload
 
 _IN_BFLOAT16 = [("w64", count, "bfloat16") for count in (1, 4)]
@@ -31,7 +31,7 @@ def run(quick, only=""):
     torch_too = importlib.util.find_spec("torch") and importlib.util.find_spec("timm")
     for size, count, dtype in workload.cases(quick, only, more=_IN_BFLOAT16):
         network = Network(workload.settings(size, dtype))
-        state = jax.jit(network.init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
+        state = jax.device_put(network.init(0))
         contenders = {"ours": (state, 0), "ours, rendered": (state, None)}
         if on_one_cpu():
             prepared = ready(state, network.config.image_size, dtype)  # as Predictor has it

@@ -3,15 +3,16 @@
 import functools
 import gc
 import importlib.util
+import time
 
 import jax
 from ml_collections import ConfigDict
 
-from amvur_jax.models.functional import COMPILE_QUICKLY, Network
+from amvur_jax.models.functional import Network
 from amvur_jax.runtime import devices
 from amvur_jax.training.objective import LossConfig
 from amvur_jax.training.optimizer import make_optimizer
-from amvur_jax.training.step import init_state, make_step
+from amvur_jax.training.step import make_step, state_of
 from benchmarks import measure, workload
 
 SETTINGS = ConfigDict(
@@ -32,7 +33,7 @@ SETTINGS = ConfigDict(
 
 
 def run(quick, only=""):
-    """Yield one row a case and contender.
+    """Yield one row a size's fresh state, and one a case and contender.
 
     `ours` has no rendered loss, as PyTorch's has not; `ours, rendered` renders every sample.
     """
@@ -41,8 +42,10 @@ def run(quick, only=""):
     mesh, optimizer = devices.make_mesh(jax.devices()[:1]), make_optimizer(SETTINGS)
     for size, count, dtype in workload.cases(quick, only):
         network = Network(workload.settings(size, dtype))
-        init = functools.partial(init_state, network, optimizer, SETTINGS)
-        state = jax.jit(init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
+        start = time.perf_counter()
+        fresh = functools.partial(state_of, optimizer=optimizer, settings=SETTINGS)
+        state = jax.block_until_ready(jax.jit(fresh)(network.init(0)))
+        yield {"case": f"{size}: fresh state", "s": time.perf_counter() - start}
         shardings = devices.of_state(state, mesh)
         step = make_step(
             network, hand, LossConfig(data_term="mu"), optimizer, SETTINGS, 0, mesh, shardings
@@ -74,8 +77,8 @@ def _accumulated(quick, hand, parts=4, count=4):
     """Yield the small network's step of a batch in parts, and as many single steps of a part's samples."""
     network, optimizer = Network(workload.SMALL), make_optimizer(SETTINGS)
     mesh = devices.make_mesh(jax.devices()[:1])
-    init = functools.partial(init_state, network, optimizer, SETTINGS)
-    state = jax.jit(init, compiler_options=COMPILE_QUICKLY)(jax.random.key(0))
+    fresh = functools.partial(state_of, optimizer=optimizer, settings=SETTINGS)
+    state = jax.jit(fresh)(network.init(0))
     shardings = devices.of_state(state, mesh)
     functions, compile_s = {}, {}
     for name, accumulate in (("single steps", 1), ("accumulated", parts)):

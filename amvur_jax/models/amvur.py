@@ -11,8 +11,9 @@ from flax import nnx
 import render
 from amvur_jax.models import cameras
 from amvur_jax.models.hrnet import HRNet, HRNetSize
+from amvur_jax.models.initial import Draws
 from amvur_jax.models.keypoints import DepthKeypointHead, KeypointHead
-from amvur_jax.models.layers import Rngs, linear
+from amvur_jax.models.layers import linear
 from amvur_jax.models.outputs import Estimate, Gaussian, Outputs, Texture
 from amvur_jax.models.pose_head import Keypoints, Turns, taken
 from amvur_jax.models.prior import PriorNet, hand_pass
@@ -99,7 +100,7 @@ def upsample(kernel: jax.Array, coarse: jax.Array) -> jax.Array:
 class Amvur(nnx.Module):
     """The network; parameters only, the hand model is an argument of the call."""
 
-    def __init__(self, config: AmvurConfig, *, rngs: Rngs) -> None:
+    def __init__(self, config: AmvurConfig, *, rngs: Draws) -> None:
         self.config = config
         features = config.backbone.features
         self.backbone = HRNet(config.backbone, rngs=rngs)

@@ -2,31 +2,15 @@
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from amvur_jax.models.amvur import Amvur, AmvurConfig
-
-# For jax.jit of what makes a fresh state: it runs once, and is as many loops as there are arrays.
-COMPILE_QUICKLY = {"xla_backend_optimization_level": 0}
-
-
-class Keys:
-    """The keys that nnx.Rngs would give to a module that is being made, counted in Python.
-
-    nnx counts in an array; under jax.jit each count makes JAX search all that was traced before.
-    """
-
-    def __init__(self, key: jax.Array) -> None:
-        self.key, self.count = key, itertools.count()
-
-    def params(self) -> jax.Array:
-        """The next key."""
-        return jax.random.fold_in(self.key, next(self.count))
+from amvur_jax.models.initial import Draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +21,7 @@ class Network:
 
     @functools.cached_property
     def _abstract(self) -> Amvur:
-        return nnx.eval_shape(lambda: Amvur(self.config, rngs=Keys(jax.random.key(0))))
+        return nnx.eval_shape(lambda: Amvur(self.config, rngs=Draws(None)))
 
     @functools.cached_property
     def graphdef(self) -> nnx.GraphDef[Amvur]:
@@ -48,10 +32,9 @@ class Network:
         """The state's, jax.ShapeDtypeStructs in the place of arrays."""
         return split_state(self._abstract)
 
-    def init(self, key: jax.Array) -> dict[str, Any]:
-        """Freshly initialised state from a random key; call it under jax.jit to be quick."""
-        model = Amvur(self.config, rngs=Keys(key))
-        return split_state(model)
+    def init(self, seed: int) -> dict[str, Any]:
+        """Freshly initialised state, NumPy's arrays on the host; not to be called under jax.jit."""
+        return jax.tree.map(np.asarray, split_state(Amvur(self.config, rngs=Draws(seed))))
 
     def apply(
         self, state: Mapping[str, Any], *args: Any, method: str = "__call__", **kwargs: Any

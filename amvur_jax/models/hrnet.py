@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import ConvNorm, Rngs, numbered, relu
+from amvur_jax.models.initial import Draws
+from amvur_jax.models.layers import ConvNorm, numbered, relu
 
 T = TypeVar("T")  # what a module takes and gives: a map, or a list of them
 
@@ -37,7 +38,7 @@ class HRNetSize:
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions with a residual."""
 
-    def __init__(self, channels: int, *, rngs: Rngs) -> None:
+    def __init__(self, channels: int, *, rngs: Draws) -> None:
         self.conv1 = ConvNorm(channels, channels, rngs=rngs)
         self.conv2 = ConvNorm(channels, channels, relu=False, rngs=rngs)
 
@@ -48,7 +49,7 @@ class BasicBlock(nnx.Module):
 class Bottleneck(nnx.Module):
     """1x1, 3x3, 1x1 to 4 x planes, with a residual that is projected where the widths differ."""
 
-    def __init__(self, in_channels: int, planes: int, *, rngs: Rngs) -> None:
+    def __init__(self, in_channels: int, planes: int, *, rngs: Draws) -> None:
         out = 4 * planes
         self.conv1 = ConvNorm(in_channels, planes, 1, rngs=rngs)
         self.conv2 = ConvNorm(planes, planes, 3, rngs=rngs)
@@ -93,7 +94,7 @@ def chain(
 class HighResolutionModule(nnx.Module):
     """Parallel branches of basic blocks, then every branch gets the sum of all, brought to its size."""
 
-    def __init__(self, channels: Sequence[int], blocks: int, *, rngs: Rngs) -> None:
+    def __init__(self, channels: Sequence[int], blocks: int, *, rngs: Draws) -> None:
         self.branches = numbered(
             "branch",
             [
@@ -138,7 +139,7 @@ class HRNet(nnx.Module):
     stage3: nnx.Dict[HighResolutionModule]
     stage4: nnx.Dict[HighResolutionModule]
 
-    def __init__(self, size: HRNetSize, *, rngs: Rngs) -> None:
+    def __init__(self, size: HRNetSize, *, rngs: Draws) -> None:
         channels = [size.width * 2**b for b in range(4)]
         stage1_out = 4 * size.stage1_planes
         self.stem1 = ConvNorm(3, 64, 3, 2, rngs=rngs)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import Rngs, convolve, linear
+from amvur_jax.models.initial import Draws, he_normal, lecun_normal
+from amvur_jax.models.layers import convolve, linear
 
 
 def expected(heat: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -40,17 +41,18 @@ class KeypointHead(nnx.Module):
     before its softmax, comes back too: `config.loss.heat` teaches it to lie at the joint, not only its mean.
     """
 
-    def __init__(self, channels: int, features: int, *, hidden: int = 256, rngs: Rngs) -> None:
+    def __init__(self, channels: int, features: int, *, hidden: int = 256, rngs: Draws) -> None:
         self.heatmap = nnx.Conv(
             channels,
             21,
             (1, 1),
             padding=((0, 0), (0, 0)),
+            kernel_init=lecun_normal,
             conv_general_dilated=convolve,
-            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+            rngs=rngs,  # type: ignore[arg-type]  # see Draws
         )
-        self.hidden1 = linear(21 * 2, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
-        self.hidden2 = linear(hidden, hidden, kernel_init=nnx.initializers.he_normal(), rngs=rngs)
+        self.hidden1 = linear(21 * 2, hidden, kernel_init=he_normal, rngs=rngs)
+        self.hidden2 = linear(hidden, hidden, kernel_init=he_normal, rngs=rngs)
         self.out = linear(hidden, features, rngs=rngs)
 
     def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -69,11 +71,10 @@ class DepthKeypointHead(nnx.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int], features: int, *, hidden: int = 96, rngs: Rngs
+        self, channels: Sequence[int], features: int, *, hidden: int = 96, rngs: Draws
     ) -> None:
-        he = nnx.initializers.he_normal()
         for i, width in enumerate(channels):
-            setattr(self, f"map{i}", linear(width, hidden, kernel_init=he, rngs=rngs))
+            setattr(self, f"map{i}", linear(width, hidden, kernel_init=he_normal, rngs=rngs))
         self.whole = linear(features, hidden, rngs=rngs)
         self.heat = linear(hidden, 21, rngs=rngs)
         self.depth = linear(hidden, 21, rngs=rngs)

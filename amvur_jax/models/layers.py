@@ -5,27 +5,19 @@ What XLA's CPU code is slow at has a faster form of the same values in models/cp
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from amvur_jax.models.cpu import convolution, sums
 from amvur_jax.models.cpu.backend import one_cpu_takes
-
-if TYPE_CHECKING:
-    from amvur_jax.models.functional import Keys
-
-# PyTorch's default for Linear: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-TORCH_UNIFORM = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-HE_NORMAL = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
-BERT_NORMAL = nnx.initializers.normal(0.02)
+from amvur_jax.models.initial import Draws, Initializer, constant, he_normal_out, torch_uniform
 
 Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 M = TypeVar("M", bound=nnx.Module)
-# flax asks for the one alone, and calls nothing of it that the other lacks.
-Rngs: TypeAlias = "nnx.Rngs | Keys"
 
 
 def as_input(arrays: Arrays, *, dtype: Any = None, inexact: bool = True) -> Arrays:
@@ -50,21 +42,21 @@ def linear(
     in_features: int,
     out_features: int,
     *,
-    rngs: Rngs,
-    kernel_init: nnx.Initializer = TORCH_UNIFORM,
-    bias_init: nnx.Initializer | None = None,
+    rngs: Draws,
+    kernel_init: Initializer = torch_uniform,
+    bias_init: Initializer | None = None,
 ) -> Linear:
     """A Linear with a bias, initialised as PyTorch does unless said otherwise."""
     return Linear(
         in_features,
         out_features,
         kernel_init=kernel_init,
-        bias_init=bias_init or nnx.initializers.zeros_init(),
-        rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+        bias_init=bias_init or constant([0.0]),
+        rngs=rngs,  # type: ignore[arg-type]  # see Draws
     )
 
 
-def layer_norm(features: int, *, epsilon: float = 1e-6, rngs: Rngs) -> nnx.LayerNorm:
+def layer_norm(features: int, *, epsilon: float = 1e-6, rngs: Draws) -> nnx.LayerNorm:
     """flax's LayerNorm with the variance of what is left after the mean.
 
     Its default, the mean of squares less the squared mean, loses the variance where the mean is large.
@@ -73,7 +65,7 @@ def layer_norm(features: int, *, epsilon: float = 1e-6, rngs: Rngs) -> nnx.Layer
         features,
         epsilon=epsilon,
         use_fast_variance=False,
-        rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+        rngs=rngs,  # type: ignore[arg-type]  # see Draws
     )
 
 
@@ -156,10 +148,10 @@ class BatchNorm(nnx.Module):
     """
 
     def __init__(self, features: int, *, scale: float = 1.0) -> None:
-        self.scale = nnx.Param(jnp.full(features, scale, jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(features))
-        self.mean = nnx.BatchStat(jnp.zeros(features))
-        self.var = nnx.BatchStat(jnp.ones(features))
+        self.scale = nnx.Param(np.full(features, scale, np.float32))
+        self.bias = nnx.Param(np.zeros(features, np.float32))
+        self.mean = nnx.BatchStat(np.zeros(features, np.float32))
+        self.var = nnx.BatchStat(np.ones(features, np.float32))
 
     @property
     def folded(self) -> bool:
@@ -200,7 +192,7 @@ class ConvNorm(nnx.Module):
         *,
         use_bias: bool = False,
         relu: bool = True,
-        rngs: Rngs,
+        rngs: Draws,
     ) -> None:
         # XLA's 'SAME' pads a stride-2 convolution on one side only; PyTorch pads both.
         pad = kernel // 2
@@ -211,10 +203,10 @@ class ConvNorm(nnx.Module):
             strides=stride,
             padding=((pad, pad), (pad, pad)),
             use_bias=use_bias,
-            kernel_init=HE_NORMAL,
+            kernel_init=he_normal_out,
             promote_dtype=as_input,
             conv_general_dilated=convolve,
-            rngs=rngs,  # type: ignore[arg-type]  # see Rngs
+            rngs=rngs,  # type: ignore[arg-type]  # see Draws
         )
         self.norm = BatchNorm(features)
         self.relu = relu

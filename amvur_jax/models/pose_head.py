@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from amvur_jax.models.cameras import project_sides, relative_depth
-from amvur_jax.models.layers import Rngs, layer_norm, linear
+from amvur_jax.models.initial import Draws, he_normal, normal
+from amvur_jax.models.layers import layer_norm, linear
 from mano_jax.skeleton import Skeleton
 
 TURNS = 3  # how often the head answers, each time better
@@ -144,18 +145,17 @@ class PoseHead(nnx.Module):
     """Keypoints and an image feature -> Pose."""
 
     def __init__(
-        self, features: int, components: int, *, hidden: int = 512, blocks: int = 2, rngs: Rngs
+        self, features: int, components: int, *, hidden: int = 512, blocks: int = 2, rngs: Draws
     ) -> None:
         self.components = components
         answer = 6 + components + 10
-        he = nnx.initializers.he_normal()
         self.feature_norm = layer_norm(features, rngs=rngs)
         self.feature = linear(features, 128, rngs=rngs)
         inputs = 21 * 5 + 128 + 1 + answer + 21 * 4
-        self.first = linear(inputs, hidden, kernel_init=he, rngs=rngs)
+        self.first = linear(inputs, hidden, kernel_init=he_normal, rngs=rngs)
         self.blocks = nnx.List([Residual(hidden, rngs=rngs) for _ in range(blocks)])
         self.norm = layer_norm(hidden, rngs=rngs)
-        small = nnx.initializers.normal(0.001)
+        small = normal(0.001)
         self.out = linear(hidden, answer, kernel_init=small, rngs=rngs)
 
     def pose(
@@ -223,11 +223,10 @@ def flat(x: jax.Array) -> jax.Array:
 class Residual(nnx.Module):
     """x + W2 gelu(W1 norm(x))."""
 
-    def __init__(self, width: int, *, rngs: Rngs) -> None:
-        he = nnx.initializers.he_normal()
+    def __init__(self, width: int, *, rngs: Draws) -> None:
         self.norm = layer_norm(width, rngs=rngs)
-        self.up = linear(width, width, kernel_init=he, rngs=rngs)
-        self.down = linear(width, width, kernel_init=nnx.initializers.normal(0.01), rngs=rngs)
+        self.up = linear(width, width, kernel_init=he_normal, rngs=rngs)
+        self.down = linear(width, width, kernel_init=normal(0.01), rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x + self.down(jax.nn.gelu(self.up(self.norm(x))))

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from amvur_jax.models.layers import Rngs, linear
+from amvur_jax.models.initial import Draws, constant, normal
+from amvur_jax.models.layers import linear
 from amvur_jax.models.pose_head import PoseHead, whole_pose
 from mano_jax import HandModel
 from mano_jax.rotations import rotation_matrix
@@ -18,11 +19,6 @@ from mano_jax.topology import MODEL_TO_MANO21
 
 if TYPE_CHECKING:
     from amvur_jax.models.amvur import AmvurConfig
-
-
-def constant(values: Sequence[float]) -> nnx.Initializer:
-    """An initialiser that gives these values."""
-    return lambda key, shape, dtype=jnp.float32: jnp.broadcast_to(jnp.asarray(values, dtype), shape)
 
 
 class Head(nnx.Module):
@@ -36,9 +32,9 @@ class Head(nnx.Module):
         hidden: int = 512,
         std: float | None = None,
         bias: Sequence[float] | None = None,
-        rngs: Rngs,
+        rngs: Draws,
     ) -> None:
-        init = {} if std is None else {"kernel_init": nnx.initializers.normal(std)}
+        init = {} if std is None else {"kernel_init": normal(std)}
         bias_init = None if bias is None else constant(bias)
         self.hidden = linear(in_features, hidden, rngs=rngs, **init)
         self.out = linear(hidden, out, rngs=rngs, bias_init=bias_init, **init)
@@ -50,7 +46,7 @@ class Head(nnx.Module):
 class PriorNet(nnx.Module):
     """All heads on g (B,features); `config` is an AmvurConfig."""
 
-    def __init__(self, config: AmvurConfig, *, rngs: Rngs) -> None:
+    def __init__(self, config: AmvurConfig, *, rngs: Draws) -> None:
         g = config.backbone.features
         # 10 betas ride behind the pose coefficients, of the mean and of the log-variance.
         pose = 2 * (config.pose_components + 10)
@@ -78,7 +74,7 @@ class PriorNet(nnx.Module):
                 rngs=rngs,
             )
         step_init: dict[str, Any] = {} if step is None else {"std": 1e-6, "bias": [step]}
-        one = {} if step is None else {"kernel_init": nnx.initializers.normal(1e-6)}
+        one = {} if step is None else {"kernel_init": normal(1e-6)}
         bias = None if step is None else constant([step])
         self.step_3d = Head(
             (21 + config.vertices) * 3, 1, hidden=config.head_hidden, rngs=rngs, **step_init

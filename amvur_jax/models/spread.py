@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from amvur_jax.models.cameras import project_sides, relative_depth
-from amvur_jax.models.layers import Rngs, layer_norm, linear
+from amvur_jax.models.initial import Draws, constant, normal
+from amvur_jax.models.layers import layer_norm, linear
 from amvur_jax.models.pose_head import Keypoints, Turns
-from amvur_jax.models.prior import constant
 from amvur_jax.models.texture import vertex_features
 from mano_jax import HandModel
 
@@ -39,7 +40,7 @@ class SpreadHead(nnx.Module):
     """Image feature (B,features) -> Spread."""
 
     def __init__(
-        self, features: int, vertices: int, *, hidden: int = 128, cues: bool = False, rngs: Rngs
+        self, features: int, vertices: int, *, hidden: int = 128, cues: bool = False, rngs: Draws
     ) -> None:
         self.norm = layer_norm(features, rngs=rngs)
         self.hidden = linear(features, hidden, rngs=rngs)
@@ -47,11 +48,11 @@ class SpreadHead(nnx.Module):
             hidden,
             20,
             rngs=rngs,
-            kernel_init=nnx.initializers.normal(0.01),
+            kernel_init=normal(0.01),
             bias_init=constant([START] * 20),
         )
         # Only vertex labels train it; without them a vertex has what its joints give.
-        self.vertex_offset = nnx.Param(jnp.zeros(vertices))
+        self.vertex_offset = nnx.Param(np.zeros(vertices, np.float32))
         if cues:
             self.cues = linear(CUES, hidden, rngs=rngs)
 
@@ -81,10 +82,10 @@ class NearHead(nnx.Module):
     The same for all joints, and 0 at the start: with it the network starts as without.
     """
 
-    def __init__(self, channels: int, *, hidden: int = 32, rngs: Rngs) -> None:
+    def __init__(self, channels: int, *, hidden: int = 32, rngs: Draws) -> None:
         self.norm = layer_norm(channels, rngs=rngs)
         self.hidden = linear(channels, hidden, rngs=rngs)
-        self.out = linear(hidden, 1, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+        self.out = linear(hidden, 1, kernel_init=constant([0.0]), rngs=rngs)
 
     def __call__(self, maps: Sequence[jax.Array], at: jax.Array) -> jax.Array:
         """Maps (B,H,W,C), channels in all, joints at (B,21,2) in [0,1] of the crop."""

@@ -9,10 +9,9 @@ from jax.typing import DTypeLike
 
 from amvur_jax.models.cpu import attention
 from amvur_jax.models.cpu.backend import one_cpu_takes
+from amvur_jax.models.initial import Draws, normal
 from amvur_jax.models.layers import (
-    BERT_NORMAL,
     Linear,
-    Rngs,
     add_bias,
     as_input,
     dropout,
@@ -23,6 +22,7 @@ from amvur_jax.models.layers import (
 )
 
 JOINT_TOKENS = 21
+bert_normal = normal(0.02)
 
 
 def keys_for(key: jax.Array | None, count: int) -> list[jax.Array | None]:
@@ -30,14 +30,14 @@ def keys_for(key: jax.Array | None, count: int) -> list[jax.Array | None]:
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 
-def bert_linear(in_features: int, out_features: int, rngs: Rngs) -> Linear:
-    return linear(in_features, out_features, kernel_init=BERT_NORMAL, rngs=rngs)
+def bert_linear(in_features: int, out_features: int, rngs: Draws) -> Linear:
+    return linear(in_features, out_features, kernel_init=bert_normal, rngs=rngs)
 
 
 class Attention(nnx.Module):
     """Multi-head attention without an output projection: softmax(q k^T / sqrt(d)) v, heads joined."""
 
-    def __init__(self, features: int, heads: int, *, rngs: Rngs) -> None:
+    def __init__(self, features: int, heads: int, *, rngs: Draws) -> None:
         self.query = bert_linear(features, features, rngs)
         self.key = bert_linear(features, features, rngs)
         self.value = bert_linear(features, features, rngs)
@@ -86,7 +86,7 @@ def attend_dropping(
 class BertLayer(nnx.Module):
     """Post-norm layer: a = LN(x + W attn(x)), LN(a + W2 gelu(W1 a)), exact GELU (Devlin et al. 2019)."""
 
-    def __init__(self, features: int, heads: int, feed_forward: int, *, rngs: Rngs) -> None:
+    def __init__(self, features: int, heads: int, feed_forward: int, *, rngs: Draws) -> None:
         self.attention = Attention(features, heads, rngs=rngs)
         self.attention_out = bert_linear(features, features, rngs)
         self.attention_norm = layer_norm(features, epsilon=1e-12, rngs=rngs)
@@ -146,10 +146,10 @@ class TokenBlock(nnx.Module):
         feed_forward: int,
         positions: int,
         log_var: bool,
-        rngs: Rngs,
+        rngs: Draws,
     ) -> None:
         self.embed = bert_linear(in_features, hidden, rngs)
-        self.positions = nnx.Param(BERT_NORMAL(rngs.params(), (positions, hidden)))
+        self.positions = nnx.Param(bert_normal(rngs.params(), (positions, hidden)))
         self.cross_attention = Attention(hidden, heads, rngs=rngs)
         self.layers = nnx.Dict(
             {f"layer{i}": BertLayer(hidden, heads, feed_forward, rngs=rngs) for i in range(layers)}

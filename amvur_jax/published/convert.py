@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -16,6 +15,7 @@ from amvur_jax.errors import UserError
 from amvur_jax.files.whole import write_json
 from amvur_jax.models.functional import split_state
 from amvur_jax.models.hrnet import HRNet, HRNetSize
+from amvur_jax.models.initial import Draws
 from amvur_jax.published.names import convert_entry, published_name
 
 SHOWN = 12  # names that an error lists of each kind
@@ -155,7 +155,7 @@ def convert_hrnet(
     """An HRNet classifier's state dict -> state of the backbone alone, config with its size."""
     tensors = {f"backbone.{key.removeprefix('backbone.')}": array for key, array in tensors.items()}
     size = hrnet_size(tensors)
-    backbone = nnx.eval_shape(lambda: split_state(HRNet(size, rngs=nnx.Rngs(0))))
+    backbone = nnx.eval_shape(lambda: split_state(HRNet(size, rngs=Draws(None))))
     state = fill(tensors, {part: {"backbone": leaves} for part, leaves in backbone.items()})
     return state, config | {"model": config["model"] | {"backbone": vars(size)}}
 
@@ -167,7 +167,7 @@ def convert_amvur(
     fields = amvur_fields(tensors) | {"backbone": vars(hrnet_size(tensors))}
     config = config | {"model": config["model"] | fields}
     network = configuration.network(config)
-    return fill(tensors, jax.eval_shape(network.init, jax.random.key(0))), config
+    return fill(tensors, network.shapes), config
 
 
 KINDS = {"hrnet": convert_hrnet, "amvur": convert_amvur}

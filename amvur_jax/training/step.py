@@ -30,30 +30,19 @@ FRAMES = ("index", "source")
 COUNTS = ("step", "skipped", "skipped_in_a_row")
 
 
-def init_state(
-    network: Network,
-    optimizer: optax.GradientTransformationExtraArgs,
-    settings: ConfigDict,
-    key: jax.Array,
-) -> dict:
-    """A fresh state, all that a step changes; to be called under jax.jit.
-
-    Args:
-      network: amvur_jax.models.functional.Network.
-      optimizer: of amvur_jax.training.optimizer.
-      settings: config.train.
-      key: random key of the parameters.
-    Returns:
-      {"model": {"params", "batch_stats"}, "optimizer", "step", "skipped", "skipped_in_a_row"}, and
-      "average", the parameters' moving average, where settings.ema_decay asks for it.
-    """
-    return state_of(network.init(key), optimizer, settings)
-
-
 def state_of(
     model: dict, optimizer: optax.GradientTransformationExtraArgs, settings: ConfigDict
 ) -> dict:
-    """The state of a run that starts from these {"params", "batch_stats"}."""
+    """The state of a run that starts from a model's, all that a step changes; to be called under jax.jit.
+
+    Args:
+      model: {"params", "batch_stats"}.
+      optimizer: of amvur_jax.training.optimizer.
+      settings: config.train.
+    Returns:
+      {"model", "optimizer", "step", "skipped", "skipped_in_a_row"}, and "average", the parameters' moving
+      average, where settings.ema_decay asks for it.
+    """
     state = {"model": model, "optimizer": optimizer.init(model["params"])}
     state |= {name: jnp.zeros((), jnp.int32) for name in COUNTS}
     if settings.ema_decay:

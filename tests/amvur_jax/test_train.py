@@ -113,7 +113,7 @@ def test_init_from_starts_from_those_parameters(run, tree, tmp_path):
     folder, _ = run
     config = tiny_config(tree, checkpoint_every=1, keep=4)
     config.init_from = str(folder / "checkpoints" / "2")
-    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    shapes = configuration.network(config).shapes
     want = checkpoint.restore_model(config.init_from, shapes)["params"]
     train(config, tmp_path)
     # the learning rate of the first step, of a warm-up of one, is 0

@@ -34,7 +34,7 @@ def test_a_diverging_run_stops_with_the_step(tree, tmp_path):
     # nothing of it is in what was saved, perhaps before the host knew of step 2
     saved = [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
     assert "1" in {p.name for p in saved}
-    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    shapes = configuration.network(config).shapes
     for path in saved:
         leaves = jax.tree.leaves(checkpoint.restore_model(path, shapes))
         assert all(np.isfinite(leaf).all() for leaf in leaves)
@@ -135,7 +135,7 @@ def test_a_dry_run_tells_what_it_takes_and_writes_nothing(tree, tmp_path, capsys
 def finished(config, folder):
     """Leave the checkpoint of a run that has done all its steps, its parameters zeros."""
     settings = configuration.to_dict(config) | {"hand_id": hand_id(configuration.hand(config))}
-    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    shapes = configuration.network(config).shapes
     state = {"model": jax.tree.map(lambda s: jax.numpy.zeros(s.shape, s.dtype), shapes)}
     saver = checkpoint.Saver(checkpoint.manager(folder), settings)
     saver.save(config.train.steps, state | {"step": np_like(0)}, {})

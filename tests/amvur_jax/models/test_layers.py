@@ -11,6 +11,7 @@ from flax import nnx
 from amvur_jax.models import layers
 from amvur_jax.models.cpu.backend import on_one_cpu
 from amvur_jax.models.cpu.convolution import convolve
+from amvur_jax.models.initial import Draws, normal
 from amvur_jax.models.keypoints import KeypointHead
 
 CASES = {
@@ -86,7 +87,7 @@ def test_no_convolution_is_left_to_xla_to_lay_out(case):
 
 @pytest.mark.skipif(not on_one_cpu(), reason="it has this form on one CPU alone")
 def test_neither_is_that_of_the_heat_maps():
-    graph, params = nnx.split(KeypointHead(3, 4, rngs=nnx.Rngs(0)))
+    graph, params = nnx.split(KeypointHead(3, 4, rngs=Draws(0)))
     check_layout(
         lambda x, params: nnx.merge(graph, params)(x)[0].sum(), jnp.ones((2, 8, 8, 3)), params
     )
@@ -94,7 +95,7 @@ def test_neither_is_that_of_the_heat_maps():
 
 @pytest.mark.parametrize("shape", [(4,), (6, 4), (2, 3, 4), (64, 3, 4)])
 def test_a_linear_layer_and_its_gradients_are_those_of_flax(shape):
-    ours = layers.linear(4, 5, rngs=nnx.Rngs(0), bias_init=nnx.initializers.normal())
+    ours = layers.linear(4, 5, rngs=Draws(0), bias_init=normal(1.0))
     flax = nnx.Linear(4, 5, rngs=nnx.Rngs(1))
     nnx.update(flax, nnx.state(ours, nnx.Param))
 
@@ -169,5 +170,5 @@ def test_layer_norm_is_float64s_where_the_mean_is_a_thousand_times_the_spread(ra
     x = np.float32(np.random.default_rng(0).normal(ratio, 1, (50, 64)))
     exact = np.float64(x) - np.float64(x).mean(-1, keepdims=True)
     exact /= np.sqrt((exact**2).mean(-1, keepdims=True) + 1e-6)
-    found = layers.layer_norm(64, rngs=nnx.Rngs(0))(jnp.asarray(x))
+    found = layers.layer_norm(64, rngs=Draws(0))(jnp.asarray(x))
     np.testing.assert_allclose(found, exact, atol=tolerance)

@@ -6,12 +6,12 @@ Seen in what is traced, since a CPU computes in float32 either way.
 import jax
 import jax.numpy as jnp
 import pytest
-from flax import nnx
 from tiny import supervised_tiny_config, tiny_config
 
 from amvur_jax import configuration
 from amvur_jax.models import cameras
 from amvur_jax.models.colors import normalize
+from amvur_jax.models.initial import Draws
 from amvur_jax.models.keypoints import KeypointHead
 from amvur_jax.training.objective import objective
 
@@ -46,7 +46,7 @@ def test_products_with_vertices_are_in_full_precision(make):
         outputs, _ = network.apply(state, image, hand, train=batch["has_image"], paint=1)
         return objective(outputs, batch, image, regressor, hand, loss, 32)[0]
 
-    state = jax.eval_shape(network.init, jax.random.key(0))
+    state = network.shapes
     found = list(products(jax.make_jaxpr(total)(state).jaxpr))
     # (1, 778, channels) is the texture's, which is no geometry
     of_vertices = [
@@ -68,6 +68,6 @@ def test_projections_and_soft_argmax_are_in_full_precision():
     ):
         found = [p for _, p in products(jax.make_jaxpr(function)().jaxpr)]
         assert found and all(precision == HIGHEST for precision in found)
-    head = KeypointHead(4, 8, rngs=nnx.Rngs(0))
+    head = KeypointHead(4, 8, rngs=Draws(0))
     found = dict(products(jax.make_jaxpr(head)(jnp.ones((2, 6, 5, 4))).jaxpr))
     assert [p for (a, b), p in found.items() if (30, 2) in (a, b)] == [HIGHEST]

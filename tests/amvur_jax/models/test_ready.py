@@ -14,6 +14,7 @@ from amvur_jax.models.cpu.convolution import winograd, winograd_kernels
 from amvur_jax.models.cpu.ready import ready
 from amvur_jax.models.functional import Network, merge_dicts, split_state
 from amvur_jax.models.hrnet import HRNet, HRNetSize
+from amvur_jax.models.initial import Draws
 
 
 @pytest.mark.parametrize("results", [2, 4])
@@ -37,7 +38,7 @@ def test_a_ready_backbone_gives_what_the_plain_one_does():
     size = dataclasses.replace(
         HRNetSize(), modules=(1, 1, 1), blocks=(1, 1, 1), stage1_blocks=1, features=32
     )
-    model = HRNet(size, rngs=nnx.Rngs(0))
+    model = HRNet(size, rngs=Draws(0))
     graphdef, state = nnx.split(model)[0], split_state(model)
     rng = np.random.default_rng(0)  # all but kernels as of a trained network, not 0 and 1
     state = jax.tree.map(
@@ -84,7 +85,7 @@ def test_a_ready_backbone_gives_what_the_plain_one_does():
 def test_attention_in_bfloat16_has_its_kernels_rounded_once_and_nothing_else(tmp_path):
     config = configuration.network(configuration.to_dict(tiniest_config(tmp_path))).config
     network = Network(dataclasses.replace(config, dtype="bfloat16"))
-    state = network.init(jax.random.key(0))
+    state = network.init(0)
     made = ready(state, config.image_size, "bfloat16")
     for block in ("encoder0", "encoder2", "texture"):
         types = jax.tree.map(lambda x: x.dtype.name, made["params"][block])

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from tiny import tiny_config
 
 from amvur_jax import configuration
 from amvur_jax.models import cameras
+from amvur_jax.models.initial import Draws
 from amvur_jax.models.keypoints import blur, expected
 from amvur_jax.models.pose_head import Keypoints, Pose, Turns
 from amvur_jax.models.spread import NearHead, Spread, SpreadHead, cues_of, vertex_weights
@@ -42,9 +42,9 @@ def test_the_likelihood_is_least_at_the_true_variance_and_leaves_the_mean_alone(
 def test_without_the_head_every_other_parameter_starts_the_same():
     config = tiny_config("")
     config.model.spread_head = False
-    without = configuration.network(config).init(jax.random.key(0))["params"]
+    without = configuration.network(config).init(0)["params"]
     config.model.spread_head = True
-    with_head = dict(configuration.network(config).init(jax.random.key(0))["params"])
+    with_head = dict(configuration.network(config).init(0)["params"])
     assert with_head.pop("spread")
     jax.tree.map(np.testing.assert_array_equal, with_head, without)
 
@@ -120,7 +120,7 @@ def test_a_hidden_joint_of_a_picture_without_depth_is_less_sure_by_what_a_camera
 
 
 def test_the_head_gives_no_gradient_to_its_input(hand):
-    head = SpreadHead(8, 778, rngs=nnx.Rngs(0))
+    head = SpreadHead(8, 778, rngs=Draws(0))
     spread = head(jnp.ones((2, 8)), hand)
     assert spread.joints.shape == (2, 21) and spread.vertices.shape == (2, 778)
     assert not jax.grad(lambda g: head(g, hand).vertices.sum())(jnp.ones((2, 8))).any()
@@ -246,7 +246,7 @@ def test_the_head_follows_its_cues_and_moves_nothing_else(hand):
     def total(head, g, cues):
         return head(g, hand, cues).joints.sum()
 
-    head = SpreadHead(8, len(hand.v_template), cues=True, rngs=nnx.Rngs(0))
+    head = SpreadHead(8, len(hand.v_template), cues=True, rngs=Draws(0))
     g, cues = jax.random.normal(jax.random.key(1), (2, 8)), jnp.ones((2, 85))
     assert np.abs(total(head, g, cues) - total(head, g, 0 * cues)) > 1e-4
     by_g, by_cues = jax.grad(total, (1, 2))(head, g, cues)
@@ -257,7 +257,7 @@ def test_what_lies_at_a_joint_changes_its_own_variance_and_that_of_vertices_near
     rng = np.random.default_rng(0)
     maps = [jnp.asarray(rng.normal(size=(1, n, n, 8)), jnp.float32) for n in (16, 8)]
     at = jnp.full((1, 21, 2), 0.2).at[0, 8].set(0.7)  # the index finger's tip is elsewhere
-    near_head = NearHead(16, rngs=nnx.Rngs(0))
+    near_head = NearHead(16, rngs=Draws(0))
     assert not near_head(maps, at).any()  # at the start
     near_head.out.kernel[...] = jnp.asarray(rng.normal(size=(32, 1)), jnp.float32)
     # another thing lies there, on both maps
@@ -266,7 +266,7 @@ def test_what_lies_at_a_joint_changes_its_own_variance_and_that_of_vertices_near
     moved = np.flatnonzero(np.asarray(before != after))
     np.testing.assert_array_equal(moved, [8])
 
-    head = SpreadHead(4, 778, rngs=nnx.Rngs(0))
+    head = SpreadHead(4, 778, rngs=Draws(0))
     g = jnp.ones((1, 4))
     plain, told = head(g, hand), head(g, hand, near=before)
     np.testing.assert_allclose(told.joints[:, 1:], plain.joints[:, 1:] + before[:, 1:], rtol=1e-5)
@@ -277,7 +277,7 @@ def test_what_lies_at_a_joint_changes_its_own_variance_and_that_of_vertices_near
 
 
 def test_nothing_that_the_maps_are_made_of_learns_from_it():
-    near_head = NearHead(8, rngs=nnx.Rngs(0))
+    near_head = NearHead(8, rngs=Draws(0))
     near_head.out.kernel[...] = jnp.ones((32, 1))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, 8, 8)), jnp.float32)
     at = jnp.full((1, 21, 2), 0.4)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from flax import nnx
 
 from amvur_jax.models.amvur import template_tokens
 from amvur_jax.models.cpu.attention import attend_remaking
+from amvur_jax.models.initial import Draws
 from amvur_jax.models.layers import dropout, linear
 from amvur_jax.models.transformer import (
     Attention,
@@ -38,7 +38,7 @@ def block(config, params, i):
             feed_forward=4 * config.hidden[i],
             positions=512,
             log_var=i == 2,
-            rngs=nnx.Rngs(0),
+            rngs=Draws(0),
         ),
         params[f"encoder{i}"],
     )
@@ -73,7 +73,7 @@ def check_texture(config, state, record, atol):
                 feed_forward=216,
                 positions=1024,
                 log_var=False,
-                rngs=nnx.Rngs(0),
+                rngs=Draws(0),
             ),
             params,
         )
@@ -157,7 +157,7 @@ def test_masked_tokens_give_the_recorded_encoding(small_state):
 
 
 def test_shared_part_of_the_input_is_as_good_as_repeated():
-    layer = linear(3 + 5, 4, rngs=nnx.Rngs(0))
+    layer = linear(3 + 5, 4, rngs=Draws(0))
     keys = jax.random.split(jax.random.key(0), 3)
     tokens = jax.random.normal(keys[0], (2, 7, 3))
     shared = jax.random.normal(keys[1], (2, 5))
@@ -177,7 +177,7 @@ def test_shared_part_of_the_input_is_as_good_as_repeated():
 
 
 def test_attention_is_blind_to_the_order_of_its_sources():
-    attention = Attention(8, 2, rngs=nnx.Rngs(0))
+    attention = Attention(8, 2, rngs=Draws(0))
     queries, sources = jax.random.normal(jax.random.key(1), (2, 1, 6, 8))
     once = attention(queries, sources, 0.0, None)
     np.testing.assert_allclose(attention(queries, sources[:, ::-1], 0.0, None), once, atol=1e-6)

@@ -178,7 +178,7 @@ def test_whole_network_converts_with_its_sizes(small_weights, small_state):
 
 
 def zero_state(config):
-    shapes = jax.eval_shape(configuration.network(config).init, jax.random.key(0))
+    shapes = configuration.network(config).shapes
     return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
 
 

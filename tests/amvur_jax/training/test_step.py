@@ -13,7 +13,7 @@ from amvur_jax.data.batches import train_batches
 from amvur_jax.data.readers.ho3d import HO3D
 from amvur_jax.runtime import devices
 from amvur_jax.training.optimizer import make_optimizer, moving_average
-from amvur_jax.training.step import changed_if, init_state, make_step
+from amvur_jax.training.step import changed_if, make_step, state_of
 
 RATE = 0.01
 
@@ -48,9 +48,7 @@ def step_of(batch, dtype="float32", keypoints=None, occlusion=None, compared=Non
     network, loss, hand = (part(config) for part in make)
     optimizer = make_optimizer(config.train, optax.identity())
     mesh = devices.make_mesh(jax.devices()[:1])
-    state = jax.jit(lambda key: init_state(network, optimizer, config.train, key))(
-        jax.random.key(0)
-    )
+    state = jax.jit(lambda model: state_of(model, optimizer, config.train))(network.init(0))
     shardings = devices.of_state(state, mesh)
     step = make_step(network, hand, loss, optimizer, config.train, 0, mesh, shardings)
     return jax.device_get(state), lambda state, batch: step(
