@@ -33,7 +33,10 @@ class Network:
         return split_state(self._abstract)
 
     def init(self, seed: int) -> dict[str, Any]:
-        """Freshly initialised state, NumPy's arrays on the host; not to be called under jax.jit."""
+        """A fresh state {"params", "batch_stats"} of float32 NumPy arrays, from a seed of 0 or more.
+
+        It is drawn on the host: nothing of it can be traced, under jax.jit it would be a constant.
+        """
         return jax.tree.map(np.asarray, split_state(Amvur(self.config, rngs=Draws(seed))))
 
     def apply(

@@ -51,7 +51,7 @@ def convolve(
         b, h, w, c = x.shape
         return (x.reshape(-1, c) @ kernel[0, 0]).reshape(b, h, w, -1)
     patches = functools.partial(convolve_patches, stride=stride)
-    if min(x.shape[1:3]) < size or x.size < kernel.size / 16 > 2**16:
+    if min(x.shape[1:3]) < size or (kernel.size > 2**20 and x.size < kernel.size / 16):
         gathered = functools.partial(convolve_gathered, stride=stride)
         return with_gradients(gathered, gradients_of(patches), x, kernel)
     if _suits_winograd(x, size, stride):
